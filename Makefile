@@ -1,0 +1,76 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup run swift test lint types docs bench dist try-install clean
+
+PYTHON ?= python3
+BENCH ?= --publish
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MANUAL := luna_image_store/manual/index.html
+VIEWER := luna_image_store/static/redoc.standalone.js
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt --build-constraint constraints.txt
+CODE := luna_image_store tests benchmarks docs/conf.py gunicorn.conf.py setup.py \
+	deploy/container/is_alive.py scripts/try_install.py
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(INSTALLED) $(VIEWER) $(MANUAL) ## Make .venv with everything that is needed, and the documents
+
+run: setup ## Serve on 127.0.0.1:5020, with data under ./var
+	$(BIN)/luna-image-store serve
+
+swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: a server to try the storage on S3 with
+	scripts/need-tools python3-swift
+	$(BIN)/python -m tests.swift var/swift
+
+test: setup ## Run all tests, with coverage
+	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
+
+lint: $(INSTALLED) ## Check style and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(INSTALLED) ## Check types
+	$(BIN)/mypy
+
+docs: $(INSTALLED) ## Build the manual anew
+	rm -rf luna_image_store/manual
+	$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env --doctree-dir build/doctrees docs luna_image_store/manual
+
+bench: setup ## Measure the service against the bare codec and its peers, side by side; BENCH="..." for options
+	scripts/need-tools wrk nginx nodejs npm python3-swift
+	PYTHONPATH=. $(BIN)/python benchmarks/run.py $(BENCH)
+
+dist: setup ## Build the wheel and the source archive, with the documents in them
+	$(BIN)/python -m build --quiet --outdir dist
+
+try-install: dist ## Type the steps of deploy/README.md in a clean Debian; as root, takes some minutes
+	scripts/need-tools debootstrap systemd-container
+	$(BIN)/python scripts/try_install.py
+
+clean: ## Remove everything that was made, except the data under ./var
+	rm -rf $(VENV) build dist luna_image_store.egg-info luna_image_store/manual $(VIEWER)* .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Pillow-SIMD goes first and alone: built from source, with each library required, so that none can be silently missing.
+$(INSTALLED): constraints.txt setup.cfg
+	scripts/need-headers $(PYTHON)
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --upgrade pip
+	[ "$$(uname -m)" != x86_64 ] || $(PIP) --no-binary pillow-simd \
+		-C jpeg=enable -C zlib=enable -C tiff=enable -C lcms=enable Pillow-SIMD
+	$(PIP) --editable .[dev]
+	touch $@
+
+# The viewer of the OpenAPI document comes out of a package that ships it; its badge would be fetched from the internet.
+$(VIEWER): $(INSTALLED)
+	$(PIP) --no-deps --upgrade --target build/viewer drf-spectacular-sidecar
+	sed 's|https://cdn.redoc.ly/redoc/logo-mini.svg|data:,|' \
+		build/viewer/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js > $@.new
+	cp build/viewer/drf_spectacular_sidecar/static/drf_spectacular_sidecar/redoc/LICENSE $@.LICENSE.txt
+	mv $@.new $@
+
+$(MANUAL): $(INSTALLED) $(wildcard docs/* docs/static/*) luna_image_store/settings.py luna_image_store/errors.py \
+		luna_image_store/monitoring/series.py CHANGELOG.md deploy/README.md
+	$(MAKE) docs
