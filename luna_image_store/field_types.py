@@ -1,0 +1,66 @@
+"""Fields and rules that marshmallow lacks."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, missing, validate
+
+from luna_image_store.content_types import IMAGE_TYPES, OBJECT_ENDINGS, bare
+from luna_image_store.errors import BadContentType, UnsupportedMediaType
+
+PRINTABLE = "^[ -~]*$"
+MAX_PREVIEW = 2048
+
+
+class Pattern(validate.Regexp):
+    """A regular expression that must match the whole value; `$` alone lets a final line break pass."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__(pattern, error="Must match {regex}.")
+        self._matches = re.compile(pattern).fullmatch
+
+    def __call__(self, value: Any) -> Any:
+        """Give the value back, or raise ValidationError."""
+        if not self._matches(value):
+            raise ValidationError(self._format_error(value))
+        return value
+
+
+class Flag(fields.Integer):
+    """0 or 1, and nothing that Python also reads as such a number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> bool:
+        if value not in ("0", "1"):
+            raise ValidationError("Must be 0 or 1.")
+        return bool(value == "1")
+
+
+class PreviewSize(fields.Integer):
+    """A number of pixels from 1 to MAX_PREVIEW in plain digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> int:
+        if not re.fullmatch("[1-9][0-9]{0,3}", value) or int(value) > MAX_PREVIEW:
+            raise ValidationError(f"Must be from 1 to {MAX_PREVIEW}.")
+        return int(value)
+
+
+class ImageType(fields.String):
+    """The type that is said of a picture; what it is shows from its bytes."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> str:
+        if bare(value) not in IMAGE_TYPES:
+            raise BadContentType
+        return bare(value)
+
+
+class ObjectType(fields.String):
+    """The type of an object, kept with its parameters."""
+
+    def deserialize(self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **_: Any) -> str:
+        """Give the type back, or raise the error that fits."""
+        if value is missing:
+            raise BadContentType
+        if bare(value) not in OBJECT_ENDINGS:
+            raise UnsupportedMediaType
+        return str(Pattern(PRINTABLE)(value))
