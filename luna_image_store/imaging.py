@@ -1,0 +1,230 @@
+"""From the bytes of a picture to a JPEG and its previews. No I/O is here.
+
+The steps are named as a photographer would name them: open, shrink, convert (16 bits, colour profile), flatten, orient, encode.
+A JPEG is kept as it came and decoded once, at the smallest scale that serves its largest preview; anything else is decoded
+in full and becomes one JPEG. Each preview is shrunk from the one above it.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+
+import PIL
+from PIL import Image, ImageChops, ImageCms, ImageColor, ImageFile, TiffImagePlugin, features
+
+from luna_image_store.errors import BadImage, ServiceError
+from luna_image_store.opening import open_picture
+
+PREVIEW_SIZES = (160, 96, 64, 32)
+ORIENTATION_TAG = 0x0112
+MAX_EXIF = 2**16  # bytes, the length of one segment of a JPEG; parsing takes memory by the square of it
+PHOTOMETRIC_TAG, WHITE_IS_ZERO = 262, 0
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+LEAST_PLAIN = (12, 3)
+KEPT_TRANSFORMS, MAX_KEPT_PROFILE = 16, 2**16  # the latter in bytes
+REDUCING_GAP = 2  # decode and pre-shrink to no less than this many times the wanted size: see the architecture page
+PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+KEY_SCALES: Mapping[object, float] = {"L;2": 85, "L;4": 17, "I;16B": 1 / 257, "RGB;16B": 1 / 256}  # from PNG samples to our levels
+warnings.filterwarnings("ignore", module=r"PIL\.")  # remarks on odd metadata, which is not kept anyway
+
+logger = logging.getLogger(__name__)
+_srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How pictures are rendered: JPEG qualities from 1 to 100, a CSS colour, a number of pixels."""
+
+    jpeg_quality: int = 95
+    preview_quality: int = 90
+    background: str = "#ffffff"
+    max_pixels: int = 75_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture ready to be stored; `size` is the width and height of the JPEG as its header has them."""
+
+    jpeg: bytes
+    size: tuple[int, int]
+    previews: Mapping[int, bytes]
+
+
+def pillow_fault(allow_plain: bool) -> str | None:
+    """Say what is wrong with the Pillow that is loaded, if anything."""
+    if ".post" not in PIL.__version__:
+        if not allow_plain:
+            return f"plain Pillow {PIL.__version__} is loaded: install Pillow-SIMD in its place, or set IMAGES.ALLOW_PLAIN_PILLOW"
+        if tuple(int(part) for part in PIL.__version__.split(".")[:2]) < LEAST_PLAIN:
+            return f"plain Pillow {PIL.__version__} is loaded: IMAGES.ALLOW_PLAIN_PILLOW wants 12.3 or later"
+    missing = [feature for feature in ("jpg", "zlib", "libtiff", "littlecms2") if not features.check(feature)]
+    if missing:
+        return f"Pillow {PIL.__version__} was built without {', '.join(missing)}; build it with their headers installed"
+    return None
+
+
+def render(data: bytes, rendering: Rendering) -> Picture:
+    """Make the JPEG to store and its four previews, or raise BadImage or TooManyPixels."""
+    with _decoding():
+        image = open_picture(data, rendering.max_pixels)
+        size = image.size
+        if image.format in ("JPEG", "MPO"):
+            small = _shrink(image, PREVIEW_SIZES[0], rendering)
+            return Picture(data, size, _previews(small, size, rendering))
+        _prepare(image)
+        image.load()
+        upright = _orient(_flatten(_convert(image), rendering.background), _orientation(image))
+        jpeg = _encode(upright, rendering.jpeg_quality, subsampling="4:4:4")
+        return Picture(jpeg, upright.size, _previews(upright, size, rendering))
+
+
+def preview(jpeg: bytes, longest: int, rendering: Rendering) -> bytes:
+    """Make one preview of a stored picture, its longest side at most `longest` pixels."""
+    with _decoding():
+        return _encode(_shrink(open_picture(jpeg, math.inf), longest, rendering), rendering.preview_quality)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """What makes pictures: the two functions above, or what stands in for them."""
+
+    render: Callable[[bytes, Rendering], Picture]
+    preview: Callable[[bytes, int, Rendering], bytes]
+
+
+CODEC = Codec(render, preview)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Turn whatever a decoder raises on hostile bytes into BadImage; Pillow has no common base for it."""
+    try:
+        yield
+    except ServiceError:
+        raise
+    except Exception as ex:
+        logger.debug("picture refused: %r", ex)
+        raise BadImage from ex
+
+
+def _fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Scale a size so that its longest side is `longest`; never up, never below one pixel."""
+    ratio = min(1.0, longest / max(size))
+    return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
+
+
+def _shrink(image: Image.Image, longest: int, rendering: Rendering) -> Image.Image:
+    """Decode a JPEG at a reduced scale and bring it to its final size, colours and orientation."""
+    target = _fit(image.size, longest)
+    drafted = image.draft(None, (target[0] * REDUCING_GAP, target[1] * REDUCING_GAP))
+    box = drafted[1] if drafted else (0, 0, *image.size)
+    small = image.resize(target, Image.Resampling.LANCZOS, box=box, reducing_gap=REDUCING_GAP)
+    small.info = image.info
+    return _orient(_flatten(_convert(small), rendering.background), _orientation(image))
+
+
+def _previews(image: Image.Image, size: tuple[int, int], rendering: Rendering) -> dict[int, bytes]:
+    """Shrink an upright picture step by step; `size` is that of the original, perhaps lying on its side."""
+    if (image.width > image.height) != (size[0] > size[1]):
+        size = size[::-1]
+    previews = {}
+    for longest in PREVIEW_SIZES:
+        image = image.resize(_fit(size, longest), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+        previews[longest] = _encode(image, rendering.preview_quality)
+    return previews
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    """Bring 16 bits to 8, and colours with an embedded profile to sRGB."""
+    if image.mode.startswith("I"):
+        levels = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+        is_negative = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO
+        image = ImageChops.invert(levels) if is_negative else levels
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image
+    if image.mode == "P" or "transparency" in image.info:
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    opaque = image.convert(image.mode[:-1]) if image.mode.endswith("A") else image
+    make = _kept_transform if len(profile) <= MAX_KEPT_PROFILE else _transform
+    try:
+        if (transform := make(profile, opaque.mode)) is None:
+            return image
+        converted = transform.apply(opaque)
+    except (ImageCms.PyCMSError, OSError, ValueError) as ex:
+        logger.debug("colour profile ignored: %r", ex)
+        return image
+    if opaque.mode == "L":
+        converted = converted.convert("L")
+    if image.mode != opaque.mode:
+        converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Make what turns the colours of a profile into sRGB; None where it is a profile of another mode's colours."""
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    if source.profile.xcolor_space.strip() != PROFILE_SPACES.get(mode):
+        return None
+    return ImageCms.ImageCmsTransform(source, _srgb, mode, "RGB")
+
+
+_kept_transform = lru_cache(KEPT_TRANSFORMS)(_transform)  # cameras have few profiles, and a transform takes 3 ms to make
+
+
+def _prepare(image: ImageFile.ImageFile) -> None:
+    """Bring the transparent colour of a PNG to 8 bits, as Pillow brings the pixels; decode a PPM of 16 bits in C."""
+    tile, key = image.tile[0], image.info.get("transparency")
+    if tile.codec_name == "ppm" and tile.args == ("RGB", 65535):
+        image.tile = [tile._replace(codec_name="raw", args="RGB;16B")]
+    elif tile.codec_name == "zip" and key is not None and (scale := KEY_SCALES.get(tile.args)):
+        levels = [int(level * scale) for level in (key if isinstance(key, tuple) else (key + 0.5 / scale,))]
+        image.info["transparency"] = tuple(levels) if isinstance(key, tuple) else levels[0]
+
+
+def _flatten(image: Image.Image, background: str) -> Image.Image:
+    """Lay a picture of any mode on the background; the result is RGB, or L where all is grey."""
+    if image.mode == "F":
+        raise BadImage  # floating point has no agreed white
+    if not image.has_transparency_data:
+        return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+    colour = ImageColor.getrgb(background)[:3]
+    is_grey = image.mode in ("1", "L", "LA", "La") and len(set(colour)) == 1
+    layer = image.convert("LA" if is_grey else "RGBA")
+    canvas = Image.new("L" if is_grey else "RGB", image.size, colour[0] if is_grey else colour)
+    canvas.paste(layer, mask=layer)
+    return canvas
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1 to 8; what can't be read is upright. A loaded TIFF has been turned already."""
+    if len(image.info.get("exif", b"")) > MAX_EXIF:
+        return 1
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception as ex:  # broken EXIF raises a dozen kinds of errors
+        logger.debug("EXIF ignored: %r", ex)
+        return 1
+
+
+def _orient(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _encode(image: Image.Image, quality: int, subsampling: str = "4:2:0") -> bytes:
+    target = BytesIO()
+    image.save(target, "JPEG", quality=quality, subsampling=subsampling, comment=b"", xmp=b"", exif=b"")
+    return target.getvalue()
