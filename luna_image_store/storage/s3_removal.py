@@ -1,0 +1,110 @@
+"""Deleting buckets of S3, which must be empty for it: page by page, at first within the request, then in the background.
+
+Nothing is kept of what has been done: a deletion that was cut off is asked for again, and goes on with what is left.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from contextvars import copy_context
+from threading import Lock, Thread
+
+from luna_image_store.errors import BucketNotFound, ServiceError, StorageUnavailable
+from luna_image_store.storage.s3_client import S3Client
+from luna_image_store.storage.s3_errors import BucketNotEmpty, error_of
+
+WITHIN_REQUEST = 5.0  # seconds
+PAGE = 1000  # the most that S3 lists, and deletes, with one request
+TRIES = 200  # to delete a bucket that looked empty: writers may go on, and listings lag behind
+PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # nor in a deletion of many
+
+logger = logging.getLogger(__name__)
+
+
+class Removals:
+    """The deletions of buckets that run in this process."""
+
+    def __init__(self, s3: S3Client) -> None:
+        self._s3 = s3
+        self._running: set[str] = set()
+        self._lock = Lock()
+
+    def remove(self, bucket: str) -> None:
+        """Delete a bucket; return when it is gone, or when the background has taken over."""
+        self._s3("delete bucket", "head_bucket", bucket)
+        with self._lock:
+            if bucket in self._running:
+                return
+            self._running.add(bucket)
+        steps = _steps(self._s3, bucket)
+        until = time.monotonic() + WITHIN_REQUEST
+        with ExitStack() as at_end:
+            at_end.callback(self._running.discard, bucket)
+            if not all(time.monotonic() < until for _ in steps):
+                Thread(target=copy_context().run, args=(self._finish, bucket, steps), daemon=True).start()
+                at_end.pop_all()
+
+    def _finish(self, bucket: str, steps: Iterator[None]) -> None:
+        """Go through the steps that are left."""
+        logger.info("bucket %s is large, its deletion goes on in the background", bucket)
+        try:
+            for _ in steps:
+                pass
+            logger.info("bucket %s is deleted", bucket)
+        except ServiceError as ex:
+            logger.error("bucket %s is not deleted whole: %s; delete it again to go on", bucket, ex)
+        finally:
+            self._running.discard(bucket)
+
+
+def _steps(s3: S3Client, bucket: str) -> Iterator[None]:
+    """Delete a bucket, a page or a try per step. Others may be at it too: that it is gone is what was wanted."""
+    with suppress(BucketNotFound):
+        for tried in range(TRIES):
+            last = ""
+            while (first := _delete_page(s3, bucket)) and first != last:  # a page that stays as it is counts as a try
+                last = first
+                yield
+            yield from _abort_uploads(s3, bucket)
+            try:
+                s3("delete bucket", "delete_bucket", bucket)
+                s3("delete bucket", "head_bucket", bucket)  # on Swift, a save that was on its way brings the bucket back
+            except BucketNotEmpty:
+                pass
+            yield
+            time.sleep(min(PAUSE * 2**tried, LONGEST_PAUSE))
+        logger.error("storage: delete bucket: %s is never empty: it keeps old versions, or is written to without a pause", bucket)
+        raise StorageUnavailable("delete bucket")
+
+
+def _delete_page(s3: S3Client, bucket: str) -> str | None:
+    """Delete what the first page of the listing has; give its first name where there are more pages."""
+    page = s3("delete bucket", "list_objects_v2", bucket, MaxKeys=PAGE)
+    has_more, names = page["IsTruncated"], [entry["Key"] for entry in page.get("Contents", ())]
+    if together := [name for name in names if not NOT_IN_XML.search(name)]:
+        delete_objects(s3, "delete bucket", bucket, together)
+    for name in filter(NOT_IN_XML.search, names):
+        s3("delete bucket", "delete_object", bucket, Key=name)
+    return names[0] if names and has_more else None
+
+
+def _abort_uploads(s3: S3Client, bucket: str) -> Iterator[None]:
+    """Abort the first page of unfinished uploads."""
+    for unfinished in s3("delete bucket", "list_multipart_uploads", bucket).get("Uploads", ()):
+        with suppress(StorageUnavailable):  # it has been finished or aborted meanwhile
+            name, upload_id = unfinished["Key"], unfinished["UploadId"]
+            s3("delete bucket", "abort_multipart_upload", bucket, Key=name, UploadId=upload_id)
+        yield
+
+
+def delete_objects(s3: S3Client, purpose: str, bucket: str, names: list[str]) -> None:
+    """Delete up to 1000 objects in one request; those that are missing are passed over."""
+    answer = s3(purpose, "delete_objects", bucket, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True})
+    faults = [fault for fault in answer.get("Errors", ()) if fault.get("Code") != "NoSuchKey"]
+    if faults:
+        code = str(faults[0].get("Code"))
+        logger.error("storage: %s: %d of %d objects in %s stay: %s", purpose, len(faults), len(names), bucket, code)
+        raise error_of(code)(purpose)
