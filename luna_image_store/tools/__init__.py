@@ -1,0 +1,1 @@
+"""The tools of the command: they work on a storage directly, beside the service or without it."""

@@ -1,0 +1,86 @@
+"""The records of a bucket as files in a directory, and an index of them.
+
+<folder>/images/0b/0b5e4c1a-....jpg       0b: the first two digits of the id
+<folder>/objects/8f/8f03a1d2-....pdf
+<folder>/index.jsonl                      a JSON object per record; it appears when all are there
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TextIO
+
+from luna_image_store.settings import Settings, SettingsError
+from luna_image_store.storage.base import Key, Kind, Storage
+from luna_image_store.tools import places, progress
+from luna_image_store.tools.exits import Patience
+from luna_image_store.tools.giving import Exported, Giver
+from luna_image_store.tools.report import Report
+from luna_image_store.tools.workers import Workers
+
+INDEX = "index.jsonl"
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported where, so many records at the same time."""
+
+    settings: Settings
+    folder: str
+    bucket: str
+    with_previews: bool
+    parallel: int
+
+    def run(self, report: Report) -> bool:
+        """Export, and tell whether all was written."""
+        places.check_is_there(self.settings)
+        storage = places.opened(self.settings, 1, is_only_read=True)
+        if self.bucket not in storage.list_buckets():
+            raise SettingsError(f"--bucket: there is no bucket {self.bucket}")
+        index, began = os.path.join(self.folder, INDEX), time.monotonic()
+        counts: Counter[str] = Counter(exported=0, there_already=0, failed=0)
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            with open(f"{index}.part", "w", encoding="utf-8") as file:
+                self._write(storage, file, counts, report)
+            os.sync()
+            os.replace(f"{index}.part", index)
+        except BrokenPipeError:  # of what is told meanwhile
+            raise
+        except OSError as ex:
+            raise SettingsError(f"DIR: {self.folder} can't be written: {ex}") from ex
+        finally:
+            seconds = time.monotonic() - began
+            rate = (counts["exported"] + counts["there_already"]) / seconds
+            report.summary({**counts, "seconds": round(seconds, 1), "records_per_second": round(rate, 1)})
+        return not counts["failed"]
+
+    def _write(self, storage: Storage, file: TextIO, counts: Counter[str], report: Report) -> None:
+        arguments = (self.settings, self.bucket, self.folder, self.with_previews)
+        workers: Workers[Key, list[Exported]] = Workers(Giver, arguments, self.parallel)
+        patience = Patience()
+        with progress.shown("exporting", quiet=report.as_json) as bar:
+            progress.find_total(bar, _keys(storage, self.bucket))
+            for records in workers.results(_keys(storage, self.bucket)):
+                for record in records:
+                    patience.note(bool(record.fault))
+                    if record.fault:
+                        counts["failed"] += 1
+                        self._tell(report, record)
+                    elif record.line:
+                        counts["exported" if record.is_new else "there_already"] += 1
+                        file.write(f"{json.dumps(record.line)}\n")
+                bar.update(len(records))
+
+    def _tell(self, report: Report, record: Exported) -> None:
+        kind, record_id = record.key.kind.folder, record.key.id
+        where = {"bucket": self.bucket, "kind": kind, "id": record_id}
+        report.finding(f"{self.bucket} {kind} {record_id}", record.fault, **where)
+
+
+def _keys(storage: Storage, bucket: str) -> Iterator[Key]:
+    for kind in Kind:
+        yield from storage.list_keys(bucket, kind)

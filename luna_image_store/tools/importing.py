@@ -1,0 +1,118 @@
+"""Pictures from a directory into a bucket, and a CSV that tells which got which id."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from luna_image_store.errors import BucketNotFound, StorageFull, StorageTimeout, StorageUnavailable
+from luna_image_store.imaging import pillow_fault
+from luna_image_store.settings import Settings, SettingsError
+from luna_image_store.storage.base import is_bucket_name
+from luna_image_store.tools import places, progress
+from luna_image_store.tools.exits import Patience
+from luna_image_store.tools.report import Report
+from luna_image_store.tools.table import Row, Table, continued
+from luna_image_store.tools.taking import Taker
+from luna_image_store.tools.workers import Workers
+
+REFUSALS = {str(error.row.code) for error in (StorageUnavailable, StorageTimeout, StorageFull, BucketNotFound)}
+
+
+@dataclass(frozen=True)
+class Import:
+    """What is imported where: the files below `folder`, so many at the same time."""
+
+    settings: Settings
+    folder: str
+    bucket: str
+    account_id: str | None
+    makes_bucket: bool
+    table: str
+    parallel: int
+
+    def run(self, report: Report) -> bool:
+        """Import, and tell whether all was taken."""
+        self._prepare()
+        tally = Tally(report)
+        with continued(self.table, self.bucket) as table:
+            tally.before = len(table.done)
+            try:
+                self._take(table, tally)
+            finally:
+                report.summary({**tally.summary(), "csv": self.table})
+        return not tally.failed
+
+    def _prepare(self) -> None:
+        """Find the bucket, or make it; raise SettingsError for what can't be."""
+        if fault := pillow_fault(self.settings["IMAGES"]["ALLOW_PLAIN_PILLOW"]):
+            raise SettingsError(fault)
+        if not is_bucket_name(self.bucket):
+            raise SettingsError(f"--bucket: {self.bucket!r} can't be the name of a bucket: a-z, 0-9, hyphen and underscore")
+        places.check_is_ours(self.settings)
+        storage = places.opened(self.settings, 1)
+        if self.bucket in storage.list_buckets():
+            return
+        if not self.makes_bucket:
+            raise SettingsError(f"--bucket: there is no bucket {self.bucket}; --create-bucket makes it")
+        if rule := storage.broken_rule(self.bucket):
+            raise SettingsError(f"--bucket: {self.bucket}: {rule}")
+        storage.create_bucket(self.bucket)
+
+    def _take(self, table: Table, tally: "Tally") -> None:
+        workers: Workers[str, list[Row]] = Workers(Taker, (self.settings, self.folder, self.bucket, self.account_id), self.parallel)
+        with progress.shown("importing", unit="files", quiet=tally.report.as_json) as bar:
+            progress.find_total(bar, self._new(table.done, lambda _: None))
+            for rows in workers.results(self._new(table.done, tally.unreadable)):
+                table.add(rows)
+                tally.add(rows)
+                bar.update(len(rows))
+
+    def _new(self, done: set[str], on_error: Callable[[OSError], None]) -> Iterator[str]:
+        own = os.path.relpath(os.path.realpath(self.table), os.path.realpath(self.folder))
+        return (name for name in files(self.folder, on_error) if name not in done and name != own)
+
+
+class Tally:
+    """Counts what became of the files, and tells of those that were not taken."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self.before = self.taken = self.failed = 0
+        self._patience = Patience()
+        self._began = time.monotonic()
+
+    def add(self, rows: list[Row]) -> None:
+        """Count a batch; raise StorageUnavailable where the storage takes nothing any more."""
+        for row in rows:
+            if row.image_id:
+                self.taken += 1
+            else:
+                self._tell(row.file, row.error, row.error_code)
+            self._patience.note(row.error_code in REFUSALS)
+
+    def unreadable(self, ex: OSError) -> None:
+        """Count a directory that can't be read."""
+        self._tell(str(ex.filename), ex.strerror or str(ex), "")
+
+    def summary(self) -> dict[str, object]:
+        """Give the counts, and the rate."""
+        seconds = time.monotonic() - self._began
+        return {
+            "imported": self.taken,
+            "imported_before": self.before,
+            "failed": self.failed,
+            "seconds": round(seconds, 1),
+            "files_per_second": round((self.taken + self.failed) / seconds, 1),
+        }
+
+    def _tell(self, file: str, problem: str, code: str) -> None:
+        self.failed += 1
+        self.report.finding(file, problem, file=file, error_code=code)
+
+
+def files(folder: str, on_error: Callable[[OSError], None]) -> Iterator[str]:
+    """Name all files below a folder. Links to files count, links to directories are not followed: they may lead in a circle."""
+    for place, directories, names in os.walk(folder, onerror=on_error):
+        directories.sort()
+        yield from (os.path.relpath(os.path.join(place, name), folder) for name in sorted(names))

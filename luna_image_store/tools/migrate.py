@@ -1,0 +1,139 @@
+"""Moving all records of one storage to another, byte for byte, while either may be in use."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+
+from luna_image_store.errors import BucketExists, BucketNotFound
+from luna_image_store.settings import Settings, SettingsError
+from luna_image_store.storage.base import Key, Kind, Storage
+from luna_image_store.tools import places, progress
+from luna_image_store.tools.exits import Patience
+from luna_image_store.tools.moving import Listed, Mover, Options, Outcome, State
+from luna_image_store.tools.report import Report
+from luna_image_store.tools.workers import Workers
+
+TOLD = {State.NEWER, State.DAMAGED, State.FAILED}
+BAD = {State.DAMAGED, State.FAILED}
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What is moved where: buckets, all of the source if none is named, so many records at the same time."""
+
+    source: Settings
+    destination: Settings
+    buckets: tuple[str, ...]
+    options: Options
+    parallel: int
+
+    def run(self, report: Report) -> bool:
+        """Move, and tell whether all went well."""
+        self._check()
+        source = places.opened(self.source, 1, is_only_read=True)
+        destination = places.opened(self.destination, 1, is_only_read=self.options.is_dry)
+        if not (buckets := places.chosen(source, self.buckets)):
+            raise SettingsError("SRC has no buckets")
+        _check_names(destination, buckets)
+        if not self.options.is_dry:
+            destination.sweep()
+            _make(destination, buckets)
+        tally = Tally(report)
+        try:
+            self._move(source, destination, buckets, tally)
+        finally:
+            report.summary({"dry_run": self.options.is_dry, **tally.summary()})
+        return tally.is_good()
+
+    def _check(self) -> None:
+        """Raise SettingsError for what can't be meant."""
+        places.check_is_there(self.source)
+        places.check_is_ours(self.destination)
+        if places.name_of(self.source) == places.name_of(self.destination):
+            raise SettingsError("SRC and DST are the same storage")
+
+    def _move(self, source: Storage, destination: Storage, buckets: list[str], tally: "Tally") -> None:
+        workers: Workers[Listed, list[Outcome]] = Workers(Mover, (self.source, self.destination, self.options), self.parallel)
+        listed = _listed(source, destination, buckets)
+        records = listed if self.options.deletes else (record for record in listed if record.is_here)
+        with progress.shown("moving", quiet=tally.report.as_json) as bar:
+            progress.find_total(bar, (key for bucket in buckets for kind in Kind for key in _keys(source, bucket, kind)))
+            for outcomes in workers.results(records):
+                tally.add(outcomes)
+                bar.update(len(outcomes))
+
+
+class Tally:
+    """Counts what became of the records, and tells of those that somebody should look at."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        self._states: Counter[State] = Counter()
+        self._bytes = 0
+        self._patience = Patience()
+        self._began = time.monotonic()
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        """Count a batch; raise StorageUnavailable where nothing but failures comes any more."""
+        for outcome in outcomes:
+            self._states[outcome.state] += 1
+            self._bytes += outcome.length
+            if outcome.state in TOLD:
+                self._tell(outcome)
+            self._patience.note(outcome.state is State.FAILED)
+
+    def is_good(self) -> bool:
+        """Tell whether nothing is damaged and nothing has failed."""
+        return not any(self._states[state] for state in BAD)
+
+    def summary(self) -> dict[str, object]:
+        """Give the counts, and the rate."""
+        seconds = time.monotonic() - self._began
+        return {
+            "records": self._states.total(),
+            **{state.value: self._states[state] for state in State},
+            "bytes": self._bytes,
+            "seconds": round(seconds, 1),
+            "records_per_second": round(self._states.total() / seconds, 1),
+        }
+
+    def _tell(self, outcome: Outcome) -> None:
+        kind, record_id = outcome.key.kind.folder, outcome.key.id
+        where = {"bucket": outcome.bucket, "kind": kind, "id": record_id}
+        detail = f"{outcome.state}: {outcome.detail}"
+        self.report.finding(f"{outcome.bucket} {kind} {record_id}", detail, **where, state=outcome.state)
+
+
+def _check_names(destination: Storage, buckets: list[str]) -> None:
+    faults = {bucket: destination.broken_rule(bucket) for bucket in buckets}
+    if bad := [f"{bucket}: {rule}" for bucket, rule in faults.items() if rule]:
+        raise SettingsError(f"DST can't have these buckets, choose others by --bucket: {'; '.join(bad)}")
+
+
+def _make(destination: Storage, buckets: list[str]) -> None:
+    there = set(destination.list_buckets())
+    for bucket in buckets:
+        if bucket not in there:
+            with suppress(BucketExists):  # another one makes it too
+                destination.create_bucket(bucket)
+
+
+def _listed(source: Storage, destination: Storage, buckets: list[str]) -> Iterator[Listed]:
+    """List the records of both sides, both in the order of their ids, so that none is kept in memory."""
+    for bucket in buckets:
+        for kind in Kind:
+            here = ((key.id, True) for key in _keys(source, bucket, kind))
+            there = ((key.id, False) for key in _keys(destination, bucket, kind))
+            for record_id, group in groupby(merge(here, there), itemgetter(0)):
+                found = {is_here for _, is_here in group}
+                yield Listed(bucket, Key(kind, record_id), True in found, False in found)
+
+
+def _keys(storage: Storage, bucket: str, kind: Kind) -> Iterator[Key]:
+    with suppress(BucketNotFound):  # a dry run makes none, and one may be deleted meanwhile
+        yield from storage.list_keys(bucket, kind)

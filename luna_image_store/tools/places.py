@@ -1,0 +1,71 @@
+"""Where a tool reads from and writes to: the storage of a settings file, or `disk:PATH`."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from luna_image_store.app import create_storage
+from luna_image_store.capacity import is_on_s3
+from luna_image_store.settings import PREFIX, Settings, SettingsError, load
+from luna_image_store.storage.base import Storage
+from luna_image_store.storage.files import FILE_MASK
+
+ON_DISK = "disk:"
+
+
+def settings_of(side: str, place: str) -> Settings:
+    """Load the settings of a side, SRC or DST, or raise SettingsError.
+
+    The variables of the environment are those of the side: what is meant for a service could not tell the two apart.
+    """
+    if not place:
+        raise SettingsError(f"{side} is empty: name a settings file, or disk:PATH")
+    try:
+        if place.startswith(ON_DISK):
+            return load(environ={f"{PREFIX}LOCAL_STORAGE__PATH": place.removeprefix(ON_DISK)})
+        return load(place, prefix=f"LUNA_IMAGE_STORE_{side}__")
+    except SettingsError as ex:
+        raise SettingsError(f"{side}: {ex}") from ex
+
+
+def opened(settings: Settings, threads: int, is_only_read: bool = False) -> Storage:
+    """Open a storage for so many threads; one that is only read is left as it is.
+
+    What goes wrong there is told by the tool, so nothing is logged.
+    """
+    logging.getLogger("luna_image_store").setLevel(logging.CRITICAL)
+    os.umask(FILE_MASK)
+    return create_storage({**settings, "HTTP": {**settings["HTTP"], "THREADS": threads}}, is_only_read)
+
+
+def check_is_there(settings: Settings) -> None:
+    """Refuse a directory that is missing: to open the storage would make it."""
+    if not is_on_s3(settings) and not os.path.isdir(path := _path(settings)):
+        raise SettingsError(f"LOCAL_STORAGE.PATH: {path} is not a directory")
+
+
+def check_is_ours(settings: Settings) -> None:
+    """Refuse to write files that the owner of the directory, as whom the service runs, could neither read nor remove."""
+    check_is_there(settings)
+    if not is_on_s3(settings) and (owner := os.stat(path := _path(settings)).st_uid) != os.geteuid():
+        raise SettingsError(f"LOCAL_STORAGE.PATH: {path} belongs to another user: run this as the one with the number {owner}")
+
+
+def chosen(storage: Storage, named: tuple[str, ...]) -> list[str]:
+    """List the buckets that are named, all if none is; raise SettingsError for one that is missing."""
+    there = storage.list_buckets()
+    if missing := sorted(set(named) - set(there)):
+        raise SettingsError(f"there is no bucket {', '.join(missing)}")
+    return sorted(set(named)) or there
+
+
+def name_of(settings: Settings) -> Mapping[str, Any]:
+    """Tell which storage it is; the same for the same one."""
+    if is_on_s3(settings):
+        return {key: settings["S3"][key] for key in ("ENDPOINT_URL", "REGION", "ACCESS_KEY_ID")}
+    return {"PATH": os.path.realpath(_path(settings))}
+
+
+def _path(settings: Settings) -> str:
+    return str(settings["LOCAL_STORAGE"]["PATH"])

@@ -1,0 +1,108 @@
+"""Counting what a storage holds, without reading it."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from luna_image_store import capacity
+from luna_image_store.errors import BucketNotFound
+from luna_image_store.settings import load
+from luna_image_store.storage.base import Entry, Key, Kind, Storage
+from luna_image_store.tools import places, progress
+from luna_image_store.tools.report import Report
+
+SAMPLE = 200  # pictures of a bucket whose indexes are read
+STEPS = 8  # sizes that are told apart between a power of two and the next: what is told is at most an eighth too large
+QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+def run(path: str | None, named: tuple[str, ...], report: Report) -> bool:
+    """Tell of each bucket and kind, and of all together."""
+    settings = load(path)
+    places.check_is_there(settings)
+    storage = places.opened(settings, capacity.threads(settings), is_only_read=True)
+    total: Counter[str] = Counter()
+    for bucket in places.chosen(storage, named):
+        for kind, sizes in _counted(storage, bucket, report.as_json).items():
+            report.row({"bucket": bucket, "kind": kind.folder, **sizes.summary(storage, bucket)})
+            total.update(records=sizes.records, bytes=sizes.bytes)
+        total.update(buckets=1)
+    report.summary({"buckets": total["buckets"], "records": total["records"], "bytes": total["bytes"]})
+    return True
+
+
+@dataclass
+class Sizes:
+    """The sizes of the records of one kind, as counts by steps, and a sample of their keys."""
+
+    records: int = 0
+    bytes: int = 0
+    largest: int = 0
+    steps: Counter[int] = field(default_factory=Counter)
+    sample: list[Key] = field(default_factory=list)
+
+    def add(self, key: Key, length: int) -> None:
+        """Count a record; each has the same chance to be in the sample."""
+        self.records += 1
+        self.bytes += length
+        self.largest = max(self.largest, length)
+        self.steps[_step(length)] += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(key)
+        elif (place := random.randrange(self.records)) < SAMPLE:  # noqa: S311  # no secret
+            self.sample[place] = key
+
+    def quantile(self, share: float) -> int:
+        """Find the size that this share of the records does not exceed."""
+        seen = 0
+        for step in sorted(self.steps):
+            seen += self.steps[step]
+            if seen >= share * self.records:
+                return min(_end_of(step), self.largest)
+        return 0
+
+    def summary(self, storage: Storage, bucket: str) -> dict[str, object]:
+        """Give what is told of them."""
+        quantiles = {name: self.quantile(share) for name, share in QUANTILES.items()}
+        told: dict[str, object] = {"records": self.records, "bytes": self.bytes, **quantiles, "largest": self.largest}
+        if share := _previews(storage, bucket, self.sample):
+            told["previews_share"] = share
+        return told
+
+
+def _counted(storage: Storage, bucket: str, quiet: bool) -> dict[Kind, Sizes]:
+    found = {kind: Sizes() for kind in Kind}
+    with progress.shown(f"counting {bucket}", quiet=quiet) as bar:
+        for entry in _records(storage, bucket):
+            if entry.key:
+                found[entry.key.kind].add(entry.key, entry.length)
+                bar.update(1)
+    return found
+
+
+def _records(storage: Storage, bucket: str) -> Iterator[Entry]:
+    with suppress(BucketNotFound):  # deleted meanwhile
+        yield from storage.entries(bucket)
+
+
+def _previews(storage: Storage, bucket: str, sample: list[Key]) -> float:
+    """Estimate which share of the bytes the previews take."""
+    with suppress(BucketNotFound):
+        indexes = storage.head_many(bucket, sample).values() if sample else ()
+        if length := sum(index.length() for index in indexes):
+            return round(1 - sum(index.payload.length for index in indexes) / length, 3)
+    return 0
+
+
+def _step(length: int) -> int:
+    """Find the step of a size by the power of two below it, and how far it is to the next."""
+    power = max(length.bit_length() - 1, 3)
+    return power * STEPS + (length * STEPS >> power) - STEPS
+
+
+def _end_of(step: int) -> int:
+    """Find the largest size of a step."""
+    power, eighth = divmod(step, STEPS)
+    return (STEPS + eighth + 1 << power) // STEPS - 1

@@ -1,0 +1,68 @@
+"""What the processes of `import` do with the files that they are given.
+
+An id is made from bucket, account, name and bytes. So a picture that was stored just before a kill, and has no row yet, gets
+the same id again; and an import never takes the place of a picture with other bytes.
+"""
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from uuid import UUID, uuid5
+
+from luna_image_store.app import rendering
+from luna_image_store.errors import BodyEmpty, PayloadTooLarge, ServiceError
+from luna_image_store.services import ImageService
+from luna_image_store.settings import Settings
+from luna_image_store.tools import places
+from luna_image_store.tools.report import reason
+from luna_image_store.tools.table import Row
+
+IMPORTED = UUID("7c0ffc9b-5a0e-4f5b-9a37-0f4f5f4d6a21")  # the name space of the ids of imports; any would do, if it stays
+DECODES = 1  # in each process: there is one per core
+
+
+class Taker:
+    """Stores pictures as a PUT does: converted, with previews, within the limits."""
+
+    def __init__(self, threads: int, settings: Settings, folder: str, bucket: str, account_id: str | None) -> None:
+        self._images = ImageService(places.opened(settings, threads), rendering(settings["IMAGES"]), DECODES)
+        self._most = int(settings["IMAGES"]["MAX_SIZE"])
+        self._threads = ThreadPoolExecutor(threads)
+        self._folder, self._bucket, self._account_id = folder, bucket, account_id
+
+    def __call__(self, files: list[str]) -> list[Row]:
+        """Take the files of a batch."""
+        return list(self._threads.map(self._take, files))
+
+    def _take(self, file: str) -> Row:
+        try:
+            data = _read(os.path.join(self._folder, file), self._most)
+            image_id = id_of(self._bucket, self._account_id, file, data)
+            self._images.replace(self._bucket, image_id, data, self._account_id, {})
+        except ServiceError as ex:
+            return Row(file, self._bucket, error_code=str(ex.row.code), error=reason(ex) if ex.row.status >= 500 else str(ex))
+        except OSError as ex:
+            return Row(file, self._bucket, error=ex.strerror or str(ex))
+        return Row(file, self._bucket, image_id)
+
+
+def id_of(bucket: str, account_id: str | None, file: str, data: bytes) -> str:
+    """Make the id of an imported picture, always the same for the same."""
+    digest = sha256(b"\0".join((bucket.encode(), (account_id or "").encode(), os.fsencode(file), b"")))
+    digest.update(data)
+    return str(uuid5(IMPORTED, digest.hexdigest()))
+
+
+def _read(path: str, most: int) -> bytes:
+    """Read a file, unless it is none, empty, or too large. Opening a pipe must not wait for a writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("not a file")
+        if status.st_size > most:
+            raise PayloadTooLarge(most)
+        if not (data := file.read(most)):
+            raise BodyEmpty
+        return data
