@@ -1,0 +1,62 @@
+"""A storage and a codec that are measured: each call is timed, and failures of the storage are counted."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar, cast
+
+from luna_image_store.errors import InternalError, RecordDamaged, ServiceError, StorageFull, StorageTimeout, StorageUnavailable
+from luna_image_store.imaging import Codec
+from luna_image_store.monitoring import series
+from luna_image_store.monitoring.metrics import Metrics
+from luna_image_store.storage.base import Storage
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+NONE: Mapping[int, Callable[[], None]] = {}
+UNMEASURED = {"list_keys"}  # works while its keys are taken, not while it is called
+OPERATIONS = sorted(name for name, call in vars(Storage).items() if callable(call) and name[0] != "_" and name not in UNMEASURED)
+FAILURES = {kind.row.code for kind in (StorageUnavailable, StorageTimeout, StorageFull, RecordDamaged, InternalError)}
+
+
+class MeasuredStorage:
+    """Has all operations of a storage."""
+
+    def __init__(self, storage: Storage, backend: str, metrics: Metrics) -> None:
+        for name in OPERATIONS:
+            failed = {code: metrics[series.STORAGE_ERRORS].labels(backend, name, code).inc for code in FAILURES}
+            observe = metrics[series.STORAGE].labels(backend, name).observe
+            setattr(self, name, timed(getattr(storage, name), observe, failed))
+        for name in UNMEASURED:
+            setattr(self, name, getattr(storage, name))
+
+
+def measured_storage(storage: Storage, backend: str, metrics: Metrics) -> Storage:
+    """Measure a storage."""
+    return cast(Storage, MeasuredStorage(storage, backend, metrics))
+
+
+def measured_codec(codec: Codec, metrics: Metrics) -> Codec:
+    """Measure a codec."""
+    seconds = metrics[series.CODEC]
+    return Codec(timed(codec.render, seconds.labels("render").observe), timed(codec.preview, seconds.labels("preview").observe))
+
+
+def timed(
+    call: Callable[Given, Result], observe: Callable[[float], None], failed: Mapping[int, Callable[[], None]] = NONE
+) -> Callable[Given, Result]:
+    """Tell how long each call took, however it ended; and that it failed, where its error has one of these codes."""
+
+    def timed_call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        began = time.perf_counter()
+        try:
+            return call(*args, **kwargs)
+        except Exception as ex:
+            error = ex if isinstance(ex, ServiceError) else InternalError()
+            if error.row.code in failed:
+                failed[error.row.code]()
+            raise
+        finally:
+            observe(time.perf_counter() - began)
+
+    return timed_call

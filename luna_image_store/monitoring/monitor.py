@@ -1,0 +1,75 @@
+"""What is switched on, and how it gets to see the service. Libraries are imported where they are wanted: they cost memory."""
+
+from typing import TYPE_CHECKING, Any
+
+from luna_image_store import capacity
+from luna_image_store.imaging import CODEC, Codec
+from luna_image_store.monitoring import series
+from luna_image_store.monitoring.requests import Monitoring, Observer
+from luna_image_store.settings import Settings, SettingsError
+from luna_image_store.storage.base import Storage
+
+if TYPE_CHECKING:
+    from luna_image_store.monitoring.metrics import Metrics
+
+
+def check(settings: Settings) -> None:
+    """Import what is switched on: once, for all workers; or raise SettingsError."""
+    if settings["LUNA_SERVICE_METRICS"]["ENABLED"]:
+        from luna_image_store.monitoring import measured  # noqa: F401
+    if settings["INFLUX_MONITORING"]["SEND_DATA_FOR_MONITORING"]:
+        from luna_image_store.monitoring import influx  # noqa: F401
+    if settings["TRACING"]["ENABLED"]:
+        try:
+            from luna_image_store.monitoring import tracing  # noqa: F401
+        except ImportError as ex:
+            raise SettingsError(f"TRACING.ENABLED: install luna-image-store[tracing]: {ex}") from ex
+
+
+class Monitor:
+    """Watches one application, as the settings say."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = _metrics(settings)
+        self._backend = settings["STORAGE"]["TYPE"]
+        observers = [observer for observer in (self.metrics, _points(settings, self.metrics)) if observer]
+        self.middleware: list[Any] = [Monitoring(observers)] if observers else []
+        if settings["TRACING"]["ENABLED"]:
+            from luna_image_store.monitoring import tracing
+
+            tracing.start()
+            self.middleware.append(tracing.TracedRequests())
+
+    def storage(self, storage: Storage) -> Storage:
+        """Give the storage, measured where that is wanted."""
+        if not self.metrics:
+            return storage
+        from luna_image_store.monitoring.measured import measured_storage
+
+        return measured_storage(storage, self._backend, self.metrics)
+
+    def codec(self) -> Codec:
+        """Give the codec, measured where that is wanted."""
+        if not self.metrics:
+            return CODEC
+        from luna_image_store.monitoring.measured import measured_codec
+
+        return measured_codec(CODEC, self.metrics)
+
+
+def _metrics(settings: Settings) -> "Metrics | None":
+    section = settings["LUNA_SERVICE_METRICS"]
+    if not section["ENABLED"]:
+        return None
+    from luna_image_store.monitoring.metrics import Metrics
+
+    return Metrics(capacity.threads(settings), section["EXTRA_LABELS"])
+
+
+def _points(settings: Settings, metrics: "Metrics | None") -> Observer | None:
+    section = settings["INFLUX_MONITORING"]
+    if not section["SEND_DATA_FOR_MONITORING"]:
+        return None
+    from luna_image_store.monitoring.influx import Points
+
+    return Points(section, metrics[series.DROPPED].inc if metrics else lambda _: None)

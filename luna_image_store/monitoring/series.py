@@ -1,0 +1,51 @@
+"""The series that `/metrics` has, as data: they are made from it, and so is the manual's table."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+REQUEST_SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075),
+    *(0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+)
+STEP_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series as Prometheus sees it. A histogram shows as `name_bucket`, `name_sum` and `name_count`."""
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+REQUESTS = Series("counter", "request_count_total", "Requests that were answered.", ("path", "status_code"))
+ERRORS = Series("counter", "errors_count_total", "Requests that were answered with an error.", ("path", "error_code"))
+DURATIONS = Series(
+    "histogram", "requests", "Seconds from a request's headers to its answer.", ("path", "status_code"), REQUEST_SECONDS
+)
+IN_FLIGHT = Series("gauge", "luna_image_store_requests_in_flight", "Requests that are being answered now.")
+THREADS = Series("gauge", "luna_image_store_threads", "Requests that the living workers can answer at the same time.")
+RECEIVED = Series("counter", "luna_image_store_received_bytes_total", "Bytes of bodies that were read from clients.", ("path",))
+SENT = Series("counter", "luna_image_store_sent_bytes_total", "Bytes of bodies that answers had.", ("path",))
+STORAGE = Series(
+    "histogram",
+    "luna_image_store_storage_seconds",
+    "Seconds that operations of the storage took; a save includes the wait for a streamed body.",
+    ("backend", "operation"),
+    STEP_SECONDS,
+)
+STORAGE_ERRORS = Series(
+    "counter",
+    "luna_image_store_storage_errors_total",
+    "Operations of the storage that failed for a reason of its own. What is missing or not wanted is no failure.",
+    ("backend", "operation", "error_code"),
+)
+CODEC = Series(
+    "histogram", "luna_image_store_codec_seconds", "Seconds that the codec took for a picture.", ("operation",), STEP_SECONDS
+)
+DROPPED = Series("counter", "luna_image_store_influx_dropped_points_total", "Points that were not sent to InfluxDB and are lost.")
+
+ALL = (REQUESTS, ERRORS, DURATIONS, IN_FLIGHT, THREADS, RECEIVED, SENT, STORAGE, STORAGE_ERRORS, CODEC, DROPPED)
