@@ -1,0 +1,84 @@
+"""The command `luna-image-store`."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import click
+
+from luna_image_store import __version__
+from luna_image_store.tools import commands
+from luna_image_store.tools.commands import CONFIG_OPTION
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="luna-image-store")
+def main() -> None:
+    """Keep pictures and objects in buckets, behind HTTP.
+
+    Settings come from a TOML file, and from environment variables LUNA_IMAGE_STORE__SECTION__KEY, which win.
+    """
+
+
+@main.command()
+@CONFIG_OPTION
+@click.option("--check", is_flag=True, help="Only check that it would start, and end: with an error if it would not.")
+def serve(path: str | None, check: bool) -> None:
+    """Serve requests until stopped. SIGHUP takes new settings and new code into use, SIGTERM ends after running requests."""
+    from luna_image_store.server import run, try_out
+
+    if check:
+        try_out(path)
+        click.echo("it would start")
+    else:
+        run(path)
+
+
+@main.command()
+@click.option("--check", is_flag=True, help="Say whether the settings are good, and print nothing else. Nothing is opened.")
+@click.option("--show", is_flag=True, help="Print each setting on a line, with where its value comes from.")
+@CONFIG_OPTION
+def config(check: bool, show: bool, path: str | None) -> None:
+    """Print the settings in effect as JSON, secrets masked.
+
+    Exit codes: 0 the settings are good. 2 they are not, and the fault was told.
+    """
+    from luna_image_store.imaging import pillow_fault
+    from luna_image_store.settings import SettingsError, load, masked, origins
+
+    try:
+        settings = load(path)
+    except SettingsError as ex:
+        _refuse(str(ex))
+    if check and (fault := pillow_fault(settings["IMAGES"]["ALLOW_PLAIN_PILLOW"])):
+        _refuse(fault)
+    if show:
+        click.echo(_with_origins(masked(settings), origins(path)))
+    elif not check:
+        click.echo(json.dumps(masked(settings), indent=2))
+    if check:
+        click.echo("good")
+
+
+def _refuse(fault: str) -> NoReturn:
+    click.echo(f"luna-image-store: {fault}", err=True)
+    sys.exit(2)
+
+
+def _with_origins(settings: Mapping[str, Mapping[str, Any]], origins: Mapping[tuple[str, str], str]) -> str:
+    values = ((name, key, value) for name, section in settings.items() for key, value in section.items())
+    return "\n".join(f"{name}.{key} = {json.dumps(value)} ({origins.get((name, key), 'default')})" for name, key, value in values)
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document as YAML."""
+    from luna_image_store.app import ROUTES
+    from luna_image_store.openapi import to_yaml
+
+    click.echo(to_yaml(ROUTES), nl=False)
+
+
+for command in (commands.verify, commands.stats, commands.migrate, commands.import_, commands.export):
+    main.add_command(command)

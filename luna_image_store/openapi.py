@@ -1,0 +1,170 @@
+"""The OpenAPI document, made from the routes and the schemas that validate them."""
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from inspect import cleandoc
+from itertools import groupby
+from typing import Any
+
+import yaml
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from marshmallow import Schema
+
+from luna_image_store import __version__, errors, schemas
+from luna_image_store.middleware import allowed_methods
+from luna_image_store.resources.base import Resource
+from luna_image_store.validation import Operation
+
+INTRODUCTION = """\
+The service keeps pictures and objects in buckets, on a local disk or on S3. Buckets are disjoint namespaces.
+
+Every picture becomes a JPEG with previews; objects (JSON, PDF, ZIP, plain text) are kept as they came. Both are stored by POST,
+under an ID that the service makes, or by PUT, under one of yours; they are fetched, checked and deleted by ID, alone or up
+to 1000 at once.
+"""
+COMMON = (errors.InvalidRequest, errors.InternalError)
+STORAGE = (errors.StorageUnavailable, errors.StorageTimeout)
+WITHOUT_STORAGE = ("version", "documents", "config", "health")
+BINARY = {"type": "string", "format": "binary"}
+
+
+def _header(text: str, example: str) -> dict[str, Any]:
+    return {"description": text, "schema": {"type": "string"}, "example": example}
+
+
+REQUEST_HEADERS = {"Luna-Request-Id": _header("ID of the request: the client's, or a new one.", schemas.REQUEST)}
+STATUS_HEADERS = {
+    201: {"Location": _header("Path of what was made.", schemas.IMAGE_URL)},
+    206: {"Content-Range": _header("Which part it is.", "bytes 0-99/23880")},
+    302: {"Location": _header("Path of the first page.", "/docs/dev/index.html")},
+    503: {"Retry-After": _header("Seconds after which to try again.", str(errors.StorageUnavailable.retry_after))},
+}
+CONTENT_HEADERS = {
+    "ETag": _header("Strong, from the content.", '"881d0a32c9234862b6d8bfc9da8d4875"'),
+    "Last-Modified": _header("When it was stored.", "Mon, 23 Nov 2026 18:16:58 GMT"),
+    "Cache-Control": _header("Keep it, but ask before using it again.", "private, no-cache"),
+    "Accept-Ranges": _header("Ranges of bytes can be asked for.", "bytes"),
+    "X-Content-Type-Options": _header("Browsers must not guess the type.", "nosniff"),
+    "Content-Security-Policy": _header("Browsers must not run anything of it.", "default-src 'none'; sandbox"),
+}
+
+
+class PlainDumper(yaml.SafeDumper):
+    """Writes repeated parts out, since not every reader of OpenAPI follows YAML's aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        """Never make an alias."""
+        return True
+
+
+def document(routes: Mapping[str, type[Resource]]) -> APISpec:
+    """Make the document from path templates and the resources behind them."""
+    plugins = (MarshmallowPlugin(schema_name_resolver=_schema_name),)
+    spec = APISpec("luna-image-store", __version__, "3.0.3", plugins, info={"description": INTRODUCTION})
+    for tag in dict.fromkeys(resource.tag for resource in routes.values()):
+        spec.tag({"name": tag})
+    for path, resource in routes.items():
+        spec.path(path, operations={method.lower(): _operation(resource, method) for method in allowed_methods(resource)})
+    return spec
+
+
+def to_yaml(routes: Mapping[str, type[Resource]]) -> str:
+    """Write the document as YAML."""
+    return str(yaml.dump(document(routes).to_dict(), Dumper=PlainDumper, sort_keys=False, allow_unicode=True))
+
+
+def _operation(resource: type[Resource], method: str) -> dict[str, Any]:
+    responder = getattr(resource, f"on_{method.lower()}")
+    declared: Operation = responder.operation
+    summary, _, description = cleandoc(responder.__doc__).partition("\n\n")
+    answers = {status: _answer(status, answer) for status, answer in declared.answers.items()}
+    body = _request_body(declared)
+    return {
+        "tags": [resource.tag],
+        "operationId": f"{method.lower()}{resource.__name__}",
+        "summary": summary.removesuffix("."),
+        "description": description,
+        "parameters": list(_parameters(declared)),
+        **({"requestBody": body} if body else {}),
+        "responses": {**answers, **_error_answers(_errors(resource, declared))},
+    }
+
+
+def _parameters(declared: Operation) -> Iterator[dict[str, Any]]:
+    for place, schema in (("path", declared.path), ("query", declared.query), ("header", declared.headers)):
+        if schema is not None:
+            yield {"in": place, "schema": schema}
+
+
+def _request_body(declared: Operation) -> dict[str, Any] | None:
+    if declared.json:
+        return {"required": True, "content": {"application/json": {"schema": declared.json}}}
+    return {"required": True, "content": _content(declared.body)} if declared.body else None
+
+
+def _answer(status: int, answer: object) -> dict[str, Any]:
+    headers = {**REQUEST_HEADERS, **STATUS_HEADERS.get(status, {}), **(CONTENT_HEADERS if isinstance(answer, tuple) else {})}
+    described = {"description": HTTPStatus(status).phrase, "headers": headers}
+    return {**described, "content": content} if (content := _content(answer)) else described
+
+
+def _content(answer: object) -> dict[str, Any] | None:
+    """Describe a body: none, media types of a content, media types with examples, a schema, or an example of JSON."""
+    match answer:
+        case None:
+            return None
+        case tuple():
+            return {kind: {"schema": BINARY} for kind in answer}
+        case dict():
+            return {
+                kind: {"schema": _schema_of(example), "example": example} if example else {"schema": BINARY}
+                for kind, example in answer.items()
+            }
+        case type() if issubclass(answer, Schema):
+            return {"application/json": {"schema": answer}}
+        case _:
+            return {"application/json": {"schema": _schema_of(answer), "example": answer}}
+
+
+def _schema_of(example: object) -> dict[str, Any]:
+    match example:
+        case str():
+            return {"type": "string"}
+        case list():
+            return {"type": "array", "items": _schema_of(example[0])}
+        case _:
+            return {"type": "object"}
+
+
+def _errors(resource: type[Resource], declared: Operation) -> list[type[errors.ServiceError]]:
+    found = [*declared.errors, *COMMON]
+    if declared.path:
+        found.append(errors.PageNotFound)
+    if declared.query:
+        found.append(errors.BadQuery)
+        if any(field.required for field in declared.query.fields.values()):
+            found.append(errors.ParameterMissing)
+    if resource.tag not in WITHOUT_STORAGE:
+        found.extend(STORAGE)
+    return sorted(found, key=lambda error: (error.row.status, error.row.code))
+
+
+def _error_answers(found: list[type[errors.ServiceError]]) -> dict[int, Any]:
+    """Gather errors by status, each with its code and an example."""
+    answers = {}
+    for status, group in groupby(found, key=lambda error: error.row.status):
+        rows = {str(error.row.code): error for error in group}
+        described = _answer(status, schemas.Error)
+        described["description"] = " ".join(f"{code}: {cleandoc(error.__doc__ or '')}" for code, error in rows.items())
+        described["content"]["application/json"]["examples"] = {
+            code: {"value": {"error_code": error.row.code, "desc": error.row.desc, "detail": error.row.detail}}
+            for code, error in rows.items()
+        }
+        answers[status] = described
+    return answers
+
+
+def _schema_name(schema: type[Schema] | Schema | str) -> str:
+    """Name a schema in the document as in the code."""
+    return schema if isinstance(schema, str) else (schema if isinstance(schema, type) else type(schema)).__name__

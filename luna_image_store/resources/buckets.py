@@ -1,0 +1,50 @@
+"""Buckets: disjoint namespaces of pictures and objects."""
+
+import falcon
+
+from luna_image_store.errors import BucketExists, BucketNotFound, StorageFull
+from luna_image_store.resources.base import Resource
+from luna_image_store.schemas import BUCKET, BucketPath, Empty, NewBucketQuery
+from luna_image_store.validation import operation
+
+
+class Buckets(Resource):
+    """All buckets."""
+
+    tag = "buckets"
+
+    @operation(query=NewBucketQuery, answers={201: Empty}, errors=(BucketExists, StorageFull))
+    def on_post(self, req: falcon.Request, resp: falcon.Response, bucket: str) -> None:
+        """Create a bucket with the provided name.
+
+        The name must be unique and keep the storage's naming rules. On a disk a bucket is a directory, on S3 it is a bucket.
+        """
+        self._services.storage.create_bucket(bucket)
+        resp.status = falcon.HTTP_201
+        resp.location = f"/1/buckets/{bucket}"
+        resp.media = {}
+
+    @operation(answers={200: [BUCKET]})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the bucket list.
+
+        The names of all existing buckets, sorted.
+        """
+        resp.media = self._services.storage.list_buckets()
+
+
+class Bucket(Resource):
+    """One bucket."""
+
+    tag = "buckets"
+
+    @operation(path=BucketPath, answers={202: Empty}, errors=(BucketNotFound,))
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str) -> None:
+        """Delete a bucket and all it holds.
+
+        On a disk it is gone when the answer leaves, and its bytes are freed afterwards. On S3 a large bucket is deleted in the
+        background and vanishes at the end.
+        """
+        self._services.storage.delete_bucket(bucket)
+        resp.status = falcon.HTTP_202
+        resp.media = {}

@@ -1,0 +1,70 @@
+"""What balancers and supervisors ask: whether the storage works, the service answers, and wants requests."""
+
+import falcon
+
+from luna_image_store import schemas
+from luna_image_store.errors import NotReady
+from luna_image_store.phase import Phase
+from luna_image_store.resources.base import Resource
+from luna_image_store.validation import operation
+
+REASONS = {
+    Phase.STARTING: "the service is starting",
+    Phase.DRAINING: "the service is stopping",
+    Phase.CLOSING: "the service is stopping",
+}
+
+
+class Health(Resource):
+    """The state of the storage."""
+
+    tag = "health"
+
+    @operation(answers={200: schemas.Health, 502: schemas.Unhealthy})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the health of the service.
+
+        200 means that the storage can be read and written. A worker looks at most once a second.
+        """
+        found = self._services.health.find()
+        if found.fault:
+            resp.status = falcon.HTTP_502
+            resp.media = {**found.fault.body(), "components": [{"name": "storage", "detail": found.fault.detail}]}
+        else:
+            resp.media = {"execution_time": round(found.seconds, 6)}
+
+
+class Life(Resource):
+    """Whether the service answers."""
+
+    tag = "health"
+
+    @operation(answers={200: schemas.Alive})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get a sign of life.
+
+        Nothing is looked at: any answer means that a worker answers.
+        """
+        resp.media = {"status": "alive"}
+
+
+class Readiness(Resource):
+    """Whether the service wants requests."""
+
+    tag = "health"
+
+    @operation(answers={200: schemas.Ready}, errors=(NotReady,))
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the readiness of the service.
+
+        200 means that it wants requests. 503 says why not: it starts, it stops, or its storage does not work.
+        """
+        if reason := self._reason():
+            raise NotReady(reason)
+        resp.media = {"status": "ready"}
+
+    def _reason(self) -> str | None:
+        if reason := REASONS.get(self._services.phase.get()):
+            return reason
+        fault = self._services.health.find().fault
+        return f"storage: {fault.row.desc}" if fault else None

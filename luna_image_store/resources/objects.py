@@ -1,0 +1,138 @@
+"""Objects: documents that are kept as they came."""
+
+import falcon
+
+from luna_image_store import bodies, delivery, schemas
+from luna_image_store.content_types import OBJECT_ENDINGS, bare
+from luna_image_store.errors import (
+    BadContentType,
+    BodyEmpty,
+    BodyMismatch,
+    BucketNotFound,
+    FieldMissing,
+    JsonInvalid,
+    JsonMissing,
+    NotAcceptable,
+    ObjectNotFound,
+    OwnerMismatch,
+    PayloadTooLarge,
+    RecordDamaged,
+    StorageFull,
+    TooManyIds,
+    UnsupportedMediaType,
+)
+from luna_image_store.resources.base import Resource
+from luna_image_store.services import Content
+from luna_image_store.validation import operation
+
+UPLOAD = (BadContentType, UnsupportedMediaType, BodyEmpty, BodyMismatch, PayloadTooLarge, BucketNotFound, StorageFull)
+READ = (BucketNotFound, ObjectNotFound, RecordDamaged)
+TYPES = tuple(OBJECT_ENDINGS)
+BODIES = {**dict.fromkeys(TYPES), "application/json": {"content": "json"}, "text/plain": "A text."}
+
+
+class Objects(Resource):
+    """The objects of a bucket."""
+
+    tag = "objects"
+
+    @operation(path=schemas.BucketPath, headers=schemas.ObjectHeaders, body=BODIES, answers={201: schemas.ObjectUrl}, errors=UPLOAD)
+    def on_post(self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, content_type: str) -> None:
+        """Save an object under a new ID.
+
+        It is stored as it came, once its bytes have been found to be what its type says.
+        """
+        body = bodies.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
+        object_id = self._services.objects.create(bucket, content_type, body, account_id)
+        url = f"/1/buckets/{bucket}/objects/{object_id}"
+        resp.status = falcon.HTTP_201
+        resp.location = url
+        resp.media = {"object_id": object_id, "url": url}
+
+    @operation(
+        path=schemas.BucketPath,
+        query=schemas.AccountQuery,
+        json=schemas.ObjectIds,
+        answers={204: None},
+        errors=(JsonMissing, FieldMissing, JsonInvalid, TooManyIds, PayloadTooLarge, BucketNotFound),
+    )
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, objects: list[str]
+    ) -> None:
+        """Delete objects, up to 1000 at once.
+
+        IDs that do not exist, or belong to another account, are passed over.
+        """
+        self._services.objects.delete_many(bucket, objects, account_id)
+        resp.status = falcon.HTTP_204
+
+
+class Object(Resource):
+    """One object."""
+
+    tag = "object"
+
+    @operation(
+        path=schemas.ObjectPath,
+        headers=schemas.ObjectHeaders,
+        body=BODIES,
+        answers={200: schemas.ObjectUrl},
+        errors=(*UPLOAD, OwnerMismatch),
+    )
+    def on_put(
+        self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None, content_type: str
+    ) -> None:
+        """Save an object under the given ID.
+
+        Creates or replaces it as one step. Without `Luna-Account-Id` the owner stays.
+        """
+        body = bodies.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
+        self._services.objects.replace(bucket, object_id, content_type, body, account_id)
+        resp.media = {"object_id": object_id, "url": f"/1/buckets/{bucket}/objects/{object_id}"}
+
+    @operation(
+        path=schemas.ObjectPath,
+        query=schemas.AccountQuery,
+        headers=schemas.AcceptObject,
+        answers={200: TYPES, 206: TYPES, 304: (), 416: schemas.Error},
+        errors=(*READ, NotAcceptable),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
+        """Get an object.
+
+        Conditional requests and a single range are heeded.
+        """
+        delivery.send(req, resp, _acceptable(req, self._services.objects.get(bucket, object_id, account_id)))
+
+    @operation(
+        path=schemas.ObjectPath,
+        query=schemas.AccountQuery,
+        headers=schemas.AcceptObject,
+        answers={200: (), 304: ()},
+        errors=(*READ, NotAcceptable),
+    )
+    def on_head(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
+        """Check that an object exists.
+
+        The headers are those of GET.
+        """
+        delivery.send(req, resp, _acceptable(req, self._services.objects.head(bucket, object_id, account_id)))
+
+    @operation(path=schemas.ObjectPath, query=schemas.AccountQuery, answers={204: None}, errors=READ)
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
+        """Delete an object.
+
+        It is gone when the answer leaves.
+        """
+        self._services.objects.delete(bucket, object_id, account_id)
+        resp.status = falcon.HTTP_204
+
+
+def _acceptable(req: falcon.Request, content: Content) -> Content:
+    """Refuse content of a type that the client's Accept does not admit."""
+    try:
+        delivery.negotiate(req, (bare(content.content_type),))
+    except NotAcceptable:
+        delivery.drop(content)
+        raise
+    return content

@@ -1,0 +1,112 @@
+"""The service itself: version, settings, documents."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import falcon
+from falcon.routing import StaticRoute
+
+from luna_image_store import __version__, schemas
+from luna_image_store.delivery import negotiate
+from luna_image_store.errors import ManualMissing, NotAcceptable
+from luna_image_store.resources.base import Resource
+from luna_image_store.settings import masked
+from luna_image_store.validation import operation
+
+API_VERSION = 1
+MAJOR, MINOR, PATCH = (int(part) for part in __version__.split("."))
+MANUAL = Path(str(files("luna_image_store") / "manual"))
+STATIC = Path(str(files("luna_image_store") / "static"))
+PAGE_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src blob:"
+YAML, HTML, JSON, TEXT = "application/x-yaml", "text/html", "application/json", "text/plain"
+EXAMPLES = {JSON: {"OBJECTS": {"MAX_SIZE": 1073741824}}, TEXT: "OBJECTS.MAX_SIZE = 1073741824"}
+
+
+class Version(Resource):
+    """The version."""
+
+    tag = "version"
+
+    @operation(answers={200: schemas.VersionAnswer})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the version.
+
+        `api` is the version that stands in the paths.
+        """
+        resp.media = {"Version": {"api": API_VERSION, "major": MAJOR, "minor": MINOR, "patch": PATCH}}
+
+
+class Config(Resource):
+    """The effective settings."""
+
+    tag = "config"
+
+    @operation(headers=schemas.AcceptConfig, answers={200: EXAMPLES}, errors=(NotAcceptable,))
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the settings of the service.
+
+        Secrets are masked.
+        """
+        settings = masked(self._services.settings)
+        resp.content_type = negotiate(req, (JSON, TEXT))
+        if resp.content_type == JSON:
+            resp.media = settings
+        else:
+            resp.text = "".join(
+                f"{section}.{key} = {value}\n" for section, values in settings.items() for key, value in values.items()
+            )
+
+
+class Spec(Resource):
+    """The OpenAPI document."""
+
+    tag = "documents"
+
+    @operation(
+        headers=schemas.AcceptSpec,
+        answers={200: {YAML: "openapi: 3.0.3", HTML: "<!doctype html>"}},
+        errors=(NotAcceptable,),
+    )
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the OpenAPI document.
+
+        As YAML, or as a page to read and search that needs no internet.
+        """
+        resp.content_type = negotiate(req, (YAML, HTML))
+        if resp.content_type == YAML:
+            resp.text = self._services.openapi()
+        else:
+            resp.set_header("Content-Security-Policy", PAGE_POLICY)
+            resp.data = (STATIC / "spec.html").read_bytes()
+
+
+class Manual(Resource):
+    """The development manual."""
+
+    tag = "documents"
+
+    @operation(answers={302: None}, errors=(ManualMissing,))
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get the development manual.
+
+        Redirects to `/docs/dev/index.html`.
+        """
+        if not (MANUAL / "index.html").is_file():
+            raise ManualMissing
+        raise falcon.HTTPFound("/docs/dev/index.html")
+
+
+class DocumentFile(Resource):
+    """The files that documents are made of."""
+
+    tag = "documents"
+
+    def __init__(self, prefix: str, directory: Path) -> None:
+        self._serve = StaticRoute(prefix, str(directory))
+
+    @operation(answers={200: (HTML,)})
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Get a file of a document."""
+        self._serve(req, resp)
+
+    on_head = on_get

@@ -1,0 +1,151 @@
+"""The decorator that loads the parts of a request through schemas, and declares the operation for the OpenAPI document."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, cast
+
+import falcon
+import msgspec
+from marshmallow import Schema, ValidationError, missing
+
+from luna_image_store import bodies
+from luna_image_store.errors import (
+    BadQuery,
+    BodyEmpty,
+    FieldMissing,
+    InvalidRequest,
+    JsonInvalid,
+    JsonMissing,
+    PageNotFound,
+    ParameterMissing,
+    ServiceError,
+)
+from luna_image_store.schemas import RequestHeaders
+
+MAX_JSON = 2**20
+META_PREFIX = "HTTP_X_LUNA_META_"
+META_KEY = "X-Luna-Meta-*"
+
+Responder = Callable[..., None]
+Fault = Callable[[Mapping[str, Any], ValidationError], ServiceError]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a responder takes and gives: schemas of the request's parts, answers by status, errors beside the common ones."""
+
+    path: Schema | None
+    query: Schema | None
+    headers: Schema
+    json: Schema | None
+    answers: Mapping[int, object]
+    errors: tuple[type[ServiceError], ...]
+    body: object
+
+
+def operation(
+    *,
+    path: type[Schema] | None = None,
+    query: type[Schema] | None = None,
+    headers: type[Schema] = RequestHeaders,
+    json: type[Schema] | None = None,
+    answers: Mapping[int, object],
+    errors: tuple[type[ServiceError], ...] = (),
+    body: object = None,
+) -> Callable[[Responder], Responder]:
+    """Declare what a responder takes; it gets each loaded field as a keyword argument.
+
+    `answers`, by status, and `body`, where it is no JSON that a schema checks, are described by: a schema, an example, a tuple of
+    media types, or a mapping of media types to examples. An empty tuple stands for the headers of a content without its body.
+    """
+    path_schema, query_schema, json_schema = (kind() if kind else None for kind in (path, query, json))
+    declared = Operation(path_schema, query_schema, headers(), json_schema, answers, errors, body)
+    only_checked = [name for name, field in declared.headers.load_fields.items() if field.metadata.get("only_checked")]
+
+    def decorate(responder: Responder) -> Responder:
+        @wraps(responder)
+        def respond(self: object, req: falcon.Request, resp: falcon.Response, **params: str) -> None:
+            fields = _load(declared.path, params, lambda *_: PageNotFound()) if declared.path else {}
+            fields |= _load(declared.headers, _headers(req, declared.headers), _header_fault)
+            if declared.query:
+                fields |= _load(declared.query, req.params, _query_fault)
+            if declared.json:
+                fields |= _load(declared.json, _json(req), _json_fault)
+            for name in only_checked:
+                fields.pop(name, None)
+            responder(self, req, resp, **fields)
+
+        respond.operation = declared  # type: ignore[attr-defined]
+        return respond
+
+    return decorate
+
+
+def _load(schema: Schema, data: Any, fault: Fault) -> dict[str, Any]:
+    """Load the fields one by one, in a third of the time that `Schema.load` takes; that is left to say what is wrong."""
+    try:
+        return _load_fields(schema, data)
+    except ValidationError:
+        try:
+            return cast(dict[str, Any], schema.load(data))
+        except ValidationError as ex:
+            raise fault(data, ex) from ex
+
+
+def _load_fields(schema: Schema, data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValidationError("Not an object.")
+    loaded = {}
+    for name, field in schema.load_fields.items():
+        key = field.data_key or name
+        value = field.deserialize(data.get(key, missing), key, data)
+        if value is not missing:
+            loaded[name] = value
+    return loaded
+
+
+def _headers(req: falcon.Request, schema: Schema) -> dict[str, Any]:
+    """Gather the declared headers; those of user metadata together, under one name."""
+    found: dict[str, Any] = {}
+    for name in schema.load_fields.values():
+        header = str(name.data_key)
+        if header == META_KEY:
+            found[META_KEY] = {
+                key.removeprefix(META_PREFIX).replace("_", "-").lower(): value
+                for key, value in req.env.items()
+                if key.startswith(META_PREFIX)
+            }
+        elif (value := req.get_header(header)) is not None:
+            found[header] = value
+    return found
+
+
+def _header_fault(_: Mapping[str, Any], ex: ValidationError) -> ServiceError:
+    return InvalidRequest(f"bad header {', '.join(sorted(ex.messages_dict))}")
+
+
+def _query_fault(data: Mapping[str, Any], ex: ValidationError) -> ServiceError:
+    names = sorted(ex.messages_dict)
+    missing = [name for name in names if name not in data]
+    return ParameterMissing(", ".join(missing)) if missing else BadQuery(", ".join(names))
+
+
+def _json(req: falcon.Request) -> Mapping[str, Any]:
+    try:
+        return cast(Mapping[str, Any], msgspec.json.decode(bodies.read(req, MAX_JSON)))
+    except (BodyEmpty, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as ex:
+        raise JsonMissing from ex
+
+
+def _json_fault(data: Mapping[str, Any], ex: ValidationError) -> ServiceError:
+    """Name the first fault by its path, such as `images.3`."""
+    messages: Any = ex.messages_dict
+    path = []
+    while isinstance(messages, dict):
+        key = next(iter(messages))
+        path.append("" if key == "_schema" else str(key))
+        messages = messages[key]
+    if isinstance(data, dict) and path[0] not in data and path[0]:
+        return FieldMissing(path[0])
+    return JsonInvalid(".".join(path), messages[0])
