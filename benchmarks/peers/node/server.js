@@ -1,0 +1,48 @@
+// The same job on Node: two processes that take a picture, decode it once, make four previews and write five files, without fsync.
+const cluster = require("node:cluster");
+const { randomUUID } = require("node:crypto");
+const { mkdirSync } = require("node:fs");
+const { writeFile } = require("node:fs/promises");
+const sharp = require("sharp");
+
+const [root, port, processes, threads] = process.argv.slice(2);
+const SIZES = [160, 96, 64, 32];
+const JPEG = { quality: 90, chromaSubsampling: "4:2:0", optimiseCoding: false };
+
+// Shrink on load is sharp's default; each smaller preview is made from the one above it, as the service does it.
+async function previews(picture) {
+  let { data, info } = await sharp(picture).resize(SIZES[0], SIZES[0], { fit: "inside", withoutEnlargement: true })
+    .raw().toBuffer({ resolveWithObject: true });
+  const made = [sharp(data, { raw: info }).jpeg(JPEG).toBuffer()];
+  for (const size of SIZES.slice(1)) {
+    ({ data, info } = await sharp(data, { raw: info }).resize(size, size, { fit: "inside", withoutEnlargement: true })
+      .raw().toBuffer({ resolveWithObject: true }));
+    made.push(sharp(data, { raw: info }).jpeg(JPEG).toBuffer());
+  }
+  return Promise.all(made);
+}
+
+async function save(request, reply) {
+  const id = randomUUID();
+  const path = `${root}/${id.slice(0, 2)}/${id}`;
+  const small = await previews(request.body);
+  await Promise.all([
+    writeFile(`${path}.jpg`, request.body),
+    ...small.map((data, place) => writeFile(`${path}_${SIZES[place]}.jpg`, data)),
+  ]);
+  return reply.code(201).header("Location", `/images/${id}`).send({ image_id: id });
+}
+
+if (cluster.isPrimary) {
+  for (let shard = 0; shard < 256; shard += 1) mkdirSync(`${root}/${shard.toString(16).padStart(2, "0")}`, { recursive: true });
+  for (let count = 0; count < Number(processes); count += 1) cluster.fork();
+  process.on("SIGTERM", () => process.exit(0));
+} else {
+  sharp.concurrency(Number(threads));
+  sharp.cache(false);
+  const app = require("fastify")({ bodyLimit: 64 * 2 ** 20 });
+  app.addContentTypeParser("image/jpeg", { parseAs: "buffer" }, (request, body, done) => done(null, body));
+  app.get("/", async () => "ready");
+  app.post("/images", save);
+  app.listen({ host: "127.0.0.1", port: Number(port) });
+}

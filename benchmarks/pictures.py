@@ -1,0 +1,49 @@
+"""The pictures that are measured, made of photographs that scikit-image and scikit-learn ship."""
+
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageChops, ImageOps
+
+
+def make(packages: Path, folder: Path) -> dict[str, Path]:
+    """Write the pictures into a folder; give the file of each by name. `packages` is where scikit-image and scikit-learn are.
+
+    None has a colour profile: the bare codec would not heed it.
+    """
+    astronaut = Image.open(packages / "skimage/data/astronaut.png").convert("RGB")
+    photograph = Image.open(packages / "sklearn/datasets/images/china.jpg").convert("RGB")
+    contents = {
+        "face": _jpeg(astronaut.crop((100, 0, 350, 250)), 25_000),
+        "photo": _jpeg(photograph, 200_000),
+        "full-hd": _jpeg(_enlarged(photograph, (1920, 1080)), 420_000),
+        "png": _png(_enlarged(photograph, (1920, 1080))),
+        "12mp": _jpeg(_enlarged(photograph, (4000, 3000)), 4_000_000),
+    }
+    files = {name: folder / f"{name}.{'png' if name == 'png' else 'jpg'}" for name in contents}
+    for name, content in contents.items():
+        files[name].write_bytes(content)
+    return files
+
+
+def _enlarged(photograph: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Enlarge a photograph and lay grain over it, as a camera does."""
+    large = ImageOps.fit(photograph, size, Image.Resampling.BICUBIC)
+    grain = Image.effect_noise(size, 12)
+    return ImageChops.add(large, Image.merge("RGB", (grain, grain, grain)), offset=-128)
+
+
+def _jpeg(image: Image.Image, size: int) -> bytes:
+    """Encode with the quality that comes nearest to a size in bytes."""
+    encoded = []
+    for quality in range(40, 100):
+        target = BytesIO()
+        image.save(target, "JPEG", quality=quality)
+        encoded.append(target.getvalue())
+    return min(encoded, key=lambda data: abs(len(data) - size))
+
+
+def _png(image: Image.Image) -> bytes:
+    target = BytesIO()
+    image.save(target, "PNG")
+    return target.getvalue()

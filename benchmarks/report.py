@@ -1,0 +1,52 @@
+"""The table on the screen and in the manual, and the figures as JSON."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from load import median
+from measurements import Row
+
+PICTURES = {
+    "face": "250x250, 25 KB",
+    "photo": "640x427, 200 KB",
+    "full-hd": "1920x1080, 420 KB",
+    "png": "PNG 1920x1080",
+    "12mp": "12 megapixels",
+}
+BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
+
+
+def table(rows: Iterable[Row]) -> Iterator[str]:
+    """Write a Markdown table."""
+    yield "| what | picture | measured | ratio (least to most) | goal | |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in rows:
+        measured = " / ".join(
+            f"{name} {median(values):,.{0 if median(values) >= 100 else 1}f}" for name, values in row.rates.items()
+        )
+        spread = f"{row.value:.2f} ({min(row.ratios):.2f} to {max(row.ratios):.2f})" if row.ratios else ""
+        goal = "" if row.goal is None else f"{'≤' if row.most else '≥'} {row.goal:g}"
+        verdict = {True: "met", False: "missed", None: ""}[row.is_met]
+        yield f"| {row.question} | {_picture(row)} | {measured} {row.unit} | {spread} | {goal} | {verdict} |"
+
+
+def write_json(rows: Iterable[Row], path: Path, options: dict[str, object]) -> None:
+    """Write all figures, round by round."""
+    machine = {"cores": len(os.sched_getaffinity(0)), "kernel": platform.release(), "python": platform.python_version()}
+    measured = [asdict(row) | {"value": row.value, "met": row.is_met, "label": f"{row.question}\n{_picture(row)}"} for row in rows]
+    path.write_text(json.dumps({"machine": machine, "options": options, "rows": measured}, indent=2) + "\n")
+
+
+def write_page(rows: Iterable[Row], page: Path) -> None:
+    """Renew the table in the manual's page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n" + "\n".join(table(rows)) + f"\n\n{END}{rest.partition(END)[2]}")
+
+
+def _picture(row: Row) -> str:
+    name, _, part = row.picture.partition(", ")
+    return f"{PICTURES[name]}, {part}" if part else PICTURES[name]

@@ -1,0 +1,92 @@
+"""Saving on S3: the service against itself with a picture in five objects, and what boto3 takes of it. The S3 is a Swift here."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import servers
+from load import post, take_turns
+from measurements import Bench, Row, row
+
+from luna_image_store.app import create_app
+from luna_image_store.imaging import Rendering, render
+from luna_image_store.record import Draft, encode
+from luna_image_store.server import Server
+from luna_image_store.settings import load
+from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.s3 import S3Storage
+from tests.swift import Swift
+
+REQUESTS = 300
+CONNECTIONS = 4  # Swift takes most of the time, and makes more of them wait for longer than wrk does
+
+
+class FiveObjects(S3Storage):
+    """Keeps each preview in an object of its own."""
+
+    def put(self, bucket: str, key: Key, draft: Draft, payload: Any) -> None:
+        """Make five requests."""
+        for size, preview in draft.previews.items():
+            self._s3("save", "put_object", bucket, Key(key.kind, f"{key.id}_{size}"), Body=preview, ContentType="image/jpeg")
+        super().put(bucket, key, replace(draft, previews={}), payload)
+
+
+class FiveObjectsServer(Server):
+    """The service with that storage."""
+
+    def load(self) -> Any:
+        """Make the application."""
+        settings = load()
+        return create_app(settings, FiveObjects(settings["S3"], 8))
+
+
+def saving_on_s3(bench: Bench) -> Iterator[Row]:
+    """Compare one object per picture with five, and a picture's CPU time with that of its request to S3."""
+    picture, work = bench.pictures["face"], bench.work / "s3"
+    with ExitStack() as stack:
+        swift = stack.enter_context(Swift(work / "swift"))
+        settings = {f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in swift.account.settings().items()}
+        one = stack.enter_context(servers.service(work / "one", settings))
+        five = stack.enter_context(servers.service(work / "five", settings, (sys.executable, Path(__file__))))
+        costs: dict[str, list[float]] = {"service": [], "five objects": []}
+
+        def measure(name: str, server: servers.Running) -> float:
+            before = _cpu_seconds(server)
+            rate = post(server.images, picture, bench.seconds, CONNECTIONS).rate
+            costs[name].append(1000 * (_cpu_seconds(server) - before) / (rate * bench.seconds))
+            return rate
+
+        turns = {"service": lambda: measure("service", one), "five objects": lambda: measure("five objects", five)}
+        rates = take_turns(bench.rounds, turns)
+        costs["boto3"] = [_put_object(swift, picture.read_bytes()) for _ in range(bench.rounds)]
+    yield row("saved on S3, times five objects per picture", "face", rates, "service", "five objects", 2.5)
+    for name in ("service", "five objects"):
+        yield Row("CPU time of the service per picture on S3", "face", "ms", {name: costs[name]})
+    yield Row("CPU time of boto3 for one PutObject", "face", "ms", {"boto3": costs["boto3"]})
+
+
+def _cpu_seconds(server: servers.Running) -> float:
+    workers = psutil.Process(server.pid).children()
+    return sum(sum(worker.cpu_times()[:2]) for worker in workers)
+
+
+def _put_object(swift: Swift, data: bytes) -> float:
+    """Measure the CPU time of one request with the record of a picture, in milliseconds."""
+    picture = render(data, Rendering())
+    record = b"".join(encode(Draft("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg]))
+    settings = load(environ={f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in swift.account.settings().items()})
+    storage = S3Storage(settings["S3"], 1)
+    key = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
+    started = time.process_time()
+    for _ in range(REQUESTS):
+        storage._s3("save", "put_object", servers.BUCKET, key, Body=record, ContentType="image/jpeg")
+    return 1000 * (time.process_time() - started) / REQUESTS
+
+
+if __name__ == "__main__":
+    FiveObjectsServer(None).run()

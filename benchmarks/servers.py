@@ -1,0 +1,154 @@
+"""Starting and stopping what is measured: the service, nginx before it, and its peers. All listen on loopback only."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from codec import CORES
+
+HERE = Path(__file__).resolve().parent
+SITE = HERE.parent / "deploy/nginx/luna-image-store.conf"
+SOCKET = "unix:/run/luna-image-store/http.sock"
+PATIENCE = 60
+BUCKET = "bench"
+NONE: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers: its URL and the process that was started."""
+
+    url: str
+    pid: int
+
+    @property
+    def images(self) -> str:
+        """Give the URL of the pictures, where this is the service."""
+        return f"{self.url}/1/buckets/{BUCKET}/images"
+
+    def peak_memory(self) -> float:
+        """Give the most memory that a child process ever had, in MiB."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        states = [Path(f"/proc/{child}/status").read_text() for child in children]
+        return max(int(state.partition("VmHWM:")[2].split()[0]) for state in states) / 1024
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def service(root: Path, settings: Mapping[str, str] = NONE, command: tuple[str | Path, ...] = ()) -> Iterator[Running]:
+    """Run the service, or a variant of it, with its data under `root`; `settings` are variables of the environment."""
+    port = free_port()
+    with _started(command or (_command(), "serve"), port, {**_settings(f"127.0.0.1:{port}", root), **settings}) as server:
+        _make_bucket(server.url)
+        yield server
+
+
+@contextmanager
+def service_behind_nginx(root: Path) -> Iterator[Running]:
+    """Run the service on a unix socket, and nginx before it with the site that is delivered."""
+    root.mkdir(parents=True)
+    port, place = free_port(), root / "http.sock"
+    user = "user root;" if os.getuid() == 0 else ""
+    (root / "nginx.conf").write_text((HERE / "peers/nginx.conf").read_text().replace("USER", user).replace("ROOT", str(root)))
+    (root / "site.conf").write_text(
+        SITE.read_text().replace(SOCKET, f"unix:{place}").replace("listen 80;", f"listen 127.0.0.1:{port};")
+    )
+    with _process((_command(), "serve"), _settings(f"unix:{place}", root / "data")):
+        _wait_for(place.exists)
+        nginx = ("nginx", "-e", "stderr", "-p", root, "-c", root / "nginx.conf")
+        with _started(nginx, port, {"PATH": f"{os.environ['PATH']}:/usr/sbin"}) as server:
+            _make_bucket(server.url)
+            yield server
+
+
+@contextmanager
+def memory(root: Path, folder: Path) -> Iterator[Running]:
+    """Run an application that gives the files of a folder out of memory."""
+    port = free_port()
+    with _started((sys.executable, HERE / "memory.py", folder), port, _settings(f"127.0.0.1:{port}", root)) as server:
+        yield server
+
+
+@contextmanager
+def node(root: Path, packages: Path, threads: int) -> Iterator[Running]:
+    """Run the Node peer; `threads` is what each process lets libvips use for one picture."""
+    root.mkdir(parents=True)
+    port = free_port()
+    words = ("node", packages / "server.js", root, str(port), str(CORES), str(threads))
+    with _started(words, port, {}) as server:
+        yield server
+
+
+@contextmanager
+def thumbor(root: Path, command: Path) -> Iterator[Running]:
+    """Run thumbor, one process per core."""
+    root.mkdir(parents=True)
+    port, conf = free_port(), root / "thumbor.conf"
+    folders = {"FILE_STORAGE_ROOT_PATH": root / "storage", "RESULT_STORAGE_FILE_STORAGE_ROOT_PATH": root / "results"}
+    lines = [f"{name} = {str(folder)!r}" for name, folder in folders.items()]
+    conf.write_text("\n".join([(HERE / "peers/thumbor.conf").read_text(), *lines, ""]))
+    with _started((command, "-i", "127.0.0.1", "-p", str(port), "-c", conf, "--processes", str(CORES)), port, {}) as server:
+        yield server
+
+
+def _command() -> Path:
+    return Path(sys.executable).with_name("luna-image-store")
+
+
+def _settings(bind: str, root: Path) -> dict[str, str]:
+    return {"LUNA_IMAGE_STORE__HTTP__BIND": bind, "LUNA_IMAGE_STORE__LOCAL_STORAGE__PATH": str(root)}
+
+
+def _make_bucket(url: str) -> None:
+    with suppress(urllib.error.HTTPError):  # it is there already
+        urllib.request.urlopen(urllib.request.Request(f"{url}/1/buckets?bucket={BUCKET}", method="POST")).close()
+
+
+@contextmanager
+def _started(words: tuple[str | Path, ...], port: int, environment: Mapping[str, str]) -> Iterator[Running]:
+    with _process(words, environment) as process:
+        _wait_for(lambda: _listens(port))
+        yield Running(f"http://127.0.0.1:{port}", process.pid)
+
+
+@contextmanager
+def _process(words: tuple[str | Path, ...], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a session of its own, so that nothing of it is left behind."""
+    process = subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise SystemExit("a server does not start")
+        time.sleep(0.1)
