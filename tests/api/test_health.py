@@ -1,0 +1,60 @@
+"""What balancers and supervisors are told."""
+
+import shutil
+
+import pytest
+
+from luna_image_store.app import create_app
+from luna_image_store.phase import Phase, SharedPhase
+from luna_image_store.settings import load
+from tests.api.backends import ON_DISK
+from tests.api.client import Client, error
+
+
+def test_a_service_whose_storage_answers_is_healthy(client):
+    answer = client.simulate_get("/healthcheck")
+    assert (answer.status_code, list(answer.json)) == (200, ["execution_time"])
+    assert 0 < answer.json["execution_time"] < 10
+
+
+@ON_DISK
+def test_a_service_whose_storage_is_gone_is_not_healthy(client, root):
+    shutil.rmtree(root)
+    answer = client.simulate_get("/healthcheck")
+    assert answer.status_code == 502
+    assert answer.json == {
+        "error_code": 13905,
+        "desc": "Storage is unavailable",
+        "detail": "check the storage",
+        "components": [{"name": "storage", "detail": "check the storage"}],
+    }
+
+
+@ON_DISK
+def test_a_service_whose_storage_is_gone_is_alive_but_not_ready(client, root):
+    shutil.rmtree(root)
+    assert client.simulate_get("/livez").json == {"status": "alive"}
+    answer = client.simulate_get("/readyz")
+    assert error(answer) == (503, 13910)
+    assert answer.json["detail"] == "storage: Storage is unavailable"
+    assert answer.headers["retry-after"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason"),
+    [
+        (Phase.STARTING, "the service is starting"),
+        (Phase.SERVING, None),
+        (Phase.DRAINING, "the service is stopping"),
+        (Phase.CLOSING, "the service is stopping"),
+    ],
+)
+def test_only_a_service_that_serves_is_ready(storage, phase, reason):
+    client = Client(create_app(load(environ={}), storage, SharedPhase(phase)))
+    answer = client.simulate_get("/readyz")
+    if reason:
+        assert error(answer) == (503, 13910)
+        assert answer.json["detail"] == reason
+    else:
+        assert (answer.status_code, answer.json) == (200, {"status": "ready"})
+    assert client.simulate_get("/livez").status_code == 200

@@ -1,0 +1,75 @@
+import os
+import subprocess
+
+import hypothesis
+import pytest
+
+from luna_image_store.settings import load
+from luna_image_store.storage.disk import DiskStorage
+from luna_image_store.storage.s3 import S3Storage
+from tests import moto_server
+from tests.scripted_s3 import ScriptedServer
+
+from .swift import Swift
+
+hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def storage(root):
+    return DiskStorage(str(root))
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory):
+    with moto_server.running(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def storage_on_moto(moto):
+    return S3Storage(load(environ=moto.settings())["S3"], threads=8)
+
+
+@pytest.fixture
+def s3(moto):
+    """An S3 service without buckets."""
+    moto.clear()
+    return moto
+
+
+@pytest.fixture(scope="module")
+def scripted_server():
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def unable():
+    """Skip a test that this machine can't run; where everything must be tested, fail instead."""
+    return pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+
+
+@pytest.fixture
+def small(tmp_path, unable):
+    """Mount a small file system."""
+    path = tmp_path / "small"
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=100", "tmpfs", path], capture_output=True).returncode:
+        unable("a file system can't be mounted here")
+    yield path
+    while path.is_mount():
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory):
+    """An S3 server, started when the first test asks for it."""
+    with Swift(tmp_path_factory.mktemp("swift")) as swift:
+        yield swift

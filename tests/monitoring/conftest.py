@@ -1,0 +1,34 @@
+import re
+
+import pytest
+
+from luna_image_store.app import create_app
+from luna_image_store.settings import load
+from tests.api.client import Client
+
+
+class WatchedClient(Client):
+    """A client of an application with metrics."""
+
+    def lines(self, name):
+        """Give the values of a series by what stands between its braces."""
+        answer = self.simulate_get("/metrics")
+        assert answer.status_code == 200
+        found = re.findall(rf"(?m)^{name}(?:{{(.*)}})? (\S+)$", answer.text)
+        return {labels: float(value) for labels, value in found}
+
+
+@pytest.fixture
+def make_client(root):
+    def make(**settings):
+        given = {"LUNA_SERVICE_METRICS__ENABLED": "true", "LOCAL_STORAGE__PATH": root, **settings}
+        return WatchedClient(create_app(load(environ={f"LUNA_IMAGE_STORE__{name}": str(value) for name, value in given.items()})))
+
+    return make
+
+
+@pytest.fixture
+def client(make_client):
+    client = make_client()
+    client.simulate_post("/1/buckets", params={"bucket": "pictures"})
+    return client

@@ -1,0 +1,213 @@
+"""Render one hostile picture in a process of its own: `python -m tests.reference.limits NAME` tells the outcome, seconds and MB.
+
+Seconds are those of the processor; MB are the peak of the process, about 40 and twice the picture of them before it starts.
+"""
+
+import json
+import resource
+import struct
+import sys
+import time
+import zlib
+from pathlib import Path
+
+from luna_image_store import imaging, opening
+from luna_image_store.errors import BadImage, TooManyPixels
+
+from .made import chunk, frame, gif, tiff
+from .measure import DEFAULT, encoded, photo
+
+MIB = 2**20
+SMALL = photo(64, 48)
+JPEG, PNG = encoded(SMALL), encoded(SMALL, "PNG")
+GIF = gif((64, 48), frame((0, 0, 64, 48), bytes(64 * 48)), palette=b"\1\2\3")
+PAGE = {258: (3, [8]), 259: (3, [1]), 262: (3, [1]), 277: (3, [1])}
+
+
+def after(head, extra, data, size):
+    """Repeat `extra` up to a size, after the first bytes of a picture."""
+    return data[:head] + extra * (size // len(extra)) + data[head:]
+
+
+def segment(marker, body):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def overlapping_exif(count, size):
+    """Make EXIF whose tags all have the same bytes for their value."""
+    tags = b"".join(struct.pack("<HHII", tag, 7, size, 8) for tag in range(count))
+    return b"II*\0" + struct.pack("<IH", 8, count) + tags.ljust(size, b"\0")
+
+
+def jpeg_with_exif(exif):
+    """Spread EXIF over as many segments as it needs; JFIF would keep it from being read while opening."""
+    pieces = (segment(0xE1, b"Exif\0\0" + exif[start : start + 65000]) for start in range(0, len(exif), 65000))
+    return JPEG[:2] + b"".join(pieces) + JPEG[20:]
+
+
+def rle_bmp(width, height, codes):
+    """Make a run-length encoded BMP with a grey palette."""
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(codes), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + len(codes), 0, 0, 1078) + head + bytes(1024) + codes
+
+
+def scans(side, count, frame=0xC2):
+    """Make a JPEG, progressive by what its frame says, whose scans say in a few bytes that nothing changes in the whole picture."""
+    runs = -(-(((side + 7) // 8) ** 2) // 16384)
+    bits = "000000000000000" * runs
+    coded = int(bits + "1" * (-len(bits) % 8), 2).to_bytes(-(-len(bits) // 8))
+    tables = segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC4, b"\x10\1" + bytes(15) + b"\xe0")
+    scan = segment(0xDA, b"\1\1\0\1\x3f\0") + coded
+    return b"\xff\xd8" + tables + segment(frame, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0") + scan * count + b"\xff\xd9"
+
+
+def zeros(count):
+    """Compress many zeros."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(MIB)) for _ in range(count // MIB)) + packer.flush()
+
+
+def sized(width, height, **more):
+    return PAGE | {256: (4, [width]), 257: (4, [height])} | {int(tag[1:]): value for tag, value in more.items()}
+
+
+def overlapping_tags(count, size):
+    """Make a TIFF whose tags all have the same bytes for their value."""
+    data = bytearray(tiff(sized(16, 16) | {tag: (7, bytes(8)) for tag in range(1000, 1000 + count)}, bytes(256)))
+    directory = struct.unpack_from("<I", data, 4)[0] + 2
+    for entry in range(directory, directory + 12 * (count + 8), 12):
+        if struct.unpack_from("<H", data, entry)[0] >= 1000:
+            struct.pack_into("<II", data, entry + 4, size, 8)
+    return bytes(data).ljust(8 + size, b"\0")
+
+
+def looping_tiff():
+    """Make a TIFF whose only page is followed by itself."""
+    data = tiff(sized(16, 16), bytes(256))
+    return data[:-4] + data[4:8]
+
+
+def tiff_without_pixels():
+    """Make a TIFF whose strip is said to lie beyond its end."""
+    data = tiff(sized(16, 16), bytes(256))
+    entry = struct.pack("<HHI", 273, 4, 1)
+    return data.replace(entry + struct.pack("<I", 8), entry + struct.pack("<I", 10**9))
+
+
+def changed_bmp(offset, form, *values):
+    data = bytearray(encoded(SMALL, "BMP"))
+    struct.pack_into(form, data, offset, *values)
+    return bytes(data)
+
+
+def png_of_size(width, height):
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return PNG[:8] + chunk(b"IHDR", header) + PNG[33:]
+
+
+def jpeg_of_size(width, height):
+    data = bytearray(JPEG)
+    struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, height, width)
+    return bytes(data)
+
+
+TAKEN, REFUSED, TOO_LARGE = "taken", "BadImage", "TooManyPixels"
+CASES = {
+    "a GIF of 10,000 frames": (TAKEN, lambda: GIF[:-1] + frame((0, 0, 64, 48), bytes(64 * 48)) * 10_000 + b";"),
+    "a TIFF of 1000 pages": (
+        TAKEN,
+        lambda: encoded(SMALL, "TIFF", save_all=True, append_images=[SMALL] * 999),
+    ),
+    "a TIFF that loops": (TAKEN, looping_tiff),
+    "a JPEG of too many pixels": (TOO_LARGE, lambda: jpeg_of_size(65500, 65500)),
+    "a PNG of too many pixels": (TOO_LARGE, lambda: png_of_size(2**31 - 1, 2**31 - 1)),
+    "a PNG that is too wide": (TOO_LARGE, lambda: png_of_size(2**31 - 1, 1)),
+    "a PNG of no width": (REFUSED, lambda: png_of_size(0, 1)),
+    "a PNG whose pixels never end": (TAKEN, lambda: PNG[:33] + chunk(b"IDAT", zeros(500 * MIB)) + PNG[-12:]),
+    "a PNG with a text bomb": (REFUSED, lambda: PNG[:33] + chunk(b"zTXt", b"a\0\0" + zeros(500 * MIB)) + PNG[33:]),
+    "a PNG with an international text bomb": (
+        REFUSED,
+        lambda: PNG[:33] + chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(500 * MIB)) + PNG[33:],
+    ),
+    "a PNG with many text bombs": (REFUSED, lambda: after(33, chunk(b"zTXt", b"a\0\0" + zeros(MIB)), PNG, 4 * MIB)),
+    "a PNG with a profile bomb": (REFUSED, lambda: PNG[:33] + chunk(b"iCCP", b"a\0\0" + zeros(500 * MIB)) + PNG[33:]),
+    "a PNG with many profiles": (REFUSED, lambda: after(33, chunk(b"iCCP", b"a\0\0" + zeros(MIB)), PNG, 32 * MIB)),
+    "a PNG with many chunks": (REFUSED, lambda: after(33, chunk(b"abCd", b""), PNG, 60 * MIB)),
+    "a PNG with many texts": (REFUSED, lambda: after(33, chunk(b"tEXt", b"a\0b"), PNG, 60 * MIB)),
+    "a PNG with many chunks at its end": (REFUSED, lambda: after(len(PNG) - 12, chunk(b"abCd", b""), PNG, 60 * MIB)),
+    "a PNG with many empty pieces": (REFUSED, lambda: after(PNG.index(b"IDAT") - 4, chunk(b"IDAT", b""), PNG, 60 * MIB)),
+    "a JPEG with many comments": (REFUSED, lambda: after(2, segment(0xFE, b""), JPEG, 60 * MIB)),
+    "a JPEG with much padding": (REFUSED, lambda: after(2, b"\xff", JPEG, 60 * MIB)),
+    "a JPEG with many pieces of EXIF": (REFUSED, lambda: after(2, segment(0xE1, b"Exif\0\0x"), JPEG, 8 * MIB)),
+    "a JPEG with much EXIF": (REFUSED, lambda: after(2, segment(0xE1, b"Exif\0\0" + bytes(65000)), JPEG, 60 * MIB)),
+    "a JPEG with many tables": (REFUSED, lambda: after(2, segment(0xDB, b"\0" + b"\1" * 64), JPEG, 60 * MIB)),
+    "a large JPEG with many scans": (REFUSED, lambda: scans(8000, 3000)),
+    "a JPEG with many scans": (REFUSED, lambda: scans(2500, 20_000)),
+    "a sequential JPEG with many scans": (REFUSED, lambda: scans(8000, 3000, frame=0xC0)),
+    "a JPEG whose EXIF overlaps": (TAKEN, lambda: jpeg_with_exif(overlapping_exif(20_000, 250_000))),
+    "a PNG whose EXIF overlaps": (TAKEN, lambda: PNG[:33] + chunk(b"eXIf", overlapping_exif(20_000, 250_000)) + PNG[33:]),
+    "a run-length encoded BMP of empty rows": (TOO_LARGE, lambda: rle_bmp(7500, 10_000, b"\1\1\0\0" * 10_000 + b"\0\1")),
+    "a run-length encoded BMP of one leap": (REFUSED, lambda: rle_bmp(4_000_000, 1, b"\1\0\0\2\0\0\0\2\0\2\xff\xff\0\1")),
+    "a TIFF whose tags overlap": (REFUSED, lambda: overlapping_tags(4000, MIB)),
+    "a small TIFF whose tags overlap": (REFUSED, lambda: overlapping_tags(10_000, MIB // 4)),
+    "a TIFF of huge tiles": (
+        TOO_LARGE,
+        lambda: tiff(sized(16, 16, t259=(3, [8]), t322=(4, [30_000]), t323=(4, [30_000])), zeros(500 * MIB), tiles=True),
+    ),
+    "a TIFF of endless tiles": (
+        TOO_LARGE,
+        lambda: tiff(sized(16, 16, t322=(4, [2**32 - 16]), t323=(4, [2**32 - 16])), bytes(256), tiles=True),
+    ),
+    "a TIFF of a huge strip": (REFUSED, lambda: tiff(sized(16, 16, t278=(4, [2**32 - 1])), bytes(1))),
+    "a TIFF whose strip is a bomb": (TAKEN, lambda: tiff(sized(16, 16, t259=(3, [8]), t278=(4, [2**32 - 1])), zeros(500 * MIB))),
+    "a TIFF with a strip beyond its end": (REFUSED, tiff_without_pixels),
+    "a TIFF of too many pixels": (TOO_LARGE, lambda: tiff(sized(2**31, 2**31), bytes(256))),
+    "a TIFF of many samples": (REFUSED, lambda: tiff(sized(16, 16, t277=(3, [65535])), bytes(256))),
+    "a GIF with a frame outside of its screen": (
+        TOO_LARGE,
+        lambda: gif((1, 1), frame((60_000, 60_000, 1, 1), b"\0"), palette=b"\1"),
+    ),
+    "a GIF with a frame larger than its screen": (
+        TAKEN,
+        lambda: gif((1, 1), frame((0, 0, 64, 48), bytes(64 * 48)), palette=b"\1"),
+    ),
+    "a GIF of too many pixels": (TOO_LARGE, lambda: gif((65535, 65535), frame((0, 0, 1, 1), b"\0"), palette=b"\1")),
+    "a GIF with a long comment": (
+        REFUSED,
+        lambda: GIF[:781] + b"!\xfe" + (b"\xff" + bytes(255)) * (8 * MIB // 256) + b"\0" + GIF[781:],
+    ),
+    "a GIF with many comments": (REFUSED, lambda: after(781, b"!\xfe\1x\0", GIF, 60 * MIB)),
+    "a GIF with much junk": (REFUSED, lambda: after(781, b"\1", GIF, 60 * MIB)),
+    "a BMP of too many pixels": (TOO_LARGE, lambda: changed_bmp(18, "<ii", 2**31 - 1, 2**31 - 1)),
+    "a BMP of negative width": (TOO_LARGE, lambda: changed_bmp(18, "<i", -64)),
+    "a BMP of the most negative height": (TOO_LARGE, lambda: changed_bmp(22, "<i", -(2**31))),
+    "a BMP with a huge palette": (REFUSED, lambda: changed_bmp(28, "<H16xI", 8, 2**32 - 1)),
+    "a BMP of no height": (REFUSED, lambda: changed_bmp(22, "<i", 0)),
+    "a PPM with a long comment": (REFUSED, lambda: after(4, b"x", b"P6 #\n2 2 255 " + bytes(12), 60 * MIB)),
+    "a PPM with much space": (REFUSED, lambda: after(3, b" ", b"P6 2 2 255 " + bytes(12), 60 * MIB)),
+    "a PPM with a long number": (REFUSED, lambda: after(3, b"1", b"P6 2 2 255 " + bytes(12), 60 * MIB)),
+    "a PPM of too many pixels": (TOO_LARGE, lambda: b"P6 999999999 999999999 255 "),
+    "a PPM of negative size": (REFUSED, lambda: b"P6 -5 -5 255 " + bytes(75)),
+    "a plain PPM with many comments": (REFUSED, lambda: after(11, b"#x\n", b"P3 2 2 255 " + b"1 " * 12, 4 * MIB)),
+    "a plain PPM with a long number": (REFUSED, lambda: b"P3 2 2 255 " + b"1" * 60 * MIB),
+    "a plain PPM that ends early": (REFUSED, lambda: b"P3 8000 8000 255 " + b"1 " * 20 * MIB),
+    "a PPM of 16 bits": (TAKEN, lambda: b"P6 3000 3000 65535 " + bytes(54_000_000)),
+    "a PPM of an odd depth": (REFUSED, lambda: b"P6 4400 4400 254 " + bytes(58_080_000)),
+}
+
+
+def measure(name):
+    data = CASES[name][1]()
+    opening.OPENING_SECONDS, opening.DECODING_SECONDS = 0.5, 1  # enough for what is taken here; the others need not try longer
+    start = time.process_time()
+    try:
+        outcome = imaging.render(data, DEFAULT) and TAKEN
+    except (BadImage, TooManyPixels) as ex:
+        outcome = type(ex).__name__
+    peak = Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]  # of this program alone, unlike ru_maxrss
+    return [outcome, round(time.process_time() - start, 2), int(peak) // 1024]
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (4096 * MIB, 4096 * MIB))
+    print(json.dumps(measure(sys.argv[1])))

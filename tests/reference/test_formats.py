@@ -1,0 +1,281 @@
+"""GIF, BMP, TIFF and PPM in all their forms, against the picture that they were made of."""
+
+import struct
+import sys
+from array import array
+
+import pytest
+from PIL import Image, ImageChops
+
+from .made import bmp, frame, gif, packed, tiff
+from .measure import assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered
+
+PHOTO = photo(61, 47)
+GREY = PHOTO.convert("L")
+INDEXED = PHOTO.quantize(200)
+WIDTH, HEIGHT = PHOTO.size
+PALETTE = bytes(INDEXED.getpalette("RGB"))
+RED, BLUE = bytes([255, 0, 0] * 256), bytes([0, 0, 255] * 256)
+
+
+def assert_comes_out_as(data, expected, apart=1):
+    picture, previews, stored = rendered(data)
+    assert stored.size == expected.size
+    assert levels_apart(picture, expected) <= apart
+    assert_previews(previews, picture)
+
+
+def on_white(picture):
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+
+
+def rows(picture, width):
+    data = picture.tobytes()
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+# GIF
+
+
+def first(**options):
+    return frame((0, 0, WIDTH, HEIGHT), INDEXED.tobytes(), **options)
+
+
+@pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
+@pytest.mark.parametrize("own", [False, True], ids=["global palette", "local palette"])
+def test_gif(lossless, interlaced, own):
+    frames = first(interlaced=interlaced, palette=PALETTE if own else b"")
+    assert_comes_out_as(gif(INDEXED.size, frames, palette=RED if own else PALETTE), INDEXED.convert("RGB"), 0)
+
+
+def test_of_an_animated_gif_the_first_frame_is_taken(lossless):
+    frames = [INDEXED, *(ImageChops.invert(PHOTO).rotate(turn) for turn in range(5))]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=10)
+    assert decoded(data, "GIF").n_frames == 6
+    assert_comes_out_as(data, INDEXED.convert("RGB"), 0)
+    later = frame((0, 0, WIDTH, HEIGHT), INDEXED.tobytes(), palette=BLUE)
+    assert_comes_out_as(gif(INDEXED.size, first(), later, palette=PALETTE), INDEXED.convert("RGB"), 0)
+
+
+def test_a_transparent_gif_is_laid_on_white(lossless):
+    clear = INDEXED.getpixel((9, 9))
+    mask = Image.frombytes("L", INDEXED.size, bytes(255 * (index == clear) for index in INDEXED.tobytes()))
+    expected = INDEXED.convert("RGB")
+    expected.paste("white", mask=mask)
+    assert_comes_out_as(gif(INDEXED.size, first(transparent=clear), palette=PALETTE), expected, 0)
+
+
+def test_around_a_first_frame_smaller_than_the_screen_a_gif_is_clear_or_of_its_background(lossless):
+    small = frame((5, 7, WIDTH, HEIGHT), INDEXED.tobytes(), palette=PALETTE, transparent=255)
+    expected = Image.new("RGB", (100, 80), "white")
+    expected.paste(INDEXED.convert("RGB"), (5, 7))
+    assert_comes_out_as(gif((100, 80), small, palette=RED), expected, 0)
+    opaque = frame((5, 7, WIDTH, HEIGHT), INDEXED.tobytes())
+    expected.paste(tuple(PALETTE[:3]), (0, 0, 100, 80))
+    expected.paste(INDEXED.convert("RGB"), (5, 7))
+    assert_comes_out_as(gif((100, 80), opaque, palette=PALETTE), expected, 0)
+
+
+def test_a_gif_without_any_palette_is_grey(lossless):
+    assert_comes_out_as(gif(GREY.size, frame((0, 0, WIDTH, HEIGHT), GREY.tobytes())), GREY, 0)
+
+
+# BMP
+
+
+def reduced(depth):
+    """Give a picture of few colours, its rows packed from the bottom up, and the picture they show."""
+    picture = PHOTO.quantize(1 << depth)
+    palette = picture.getpalette("RGB")
+    entries = b"".join(bytes([*palette[start : start + 3][::-1], 0]) for start in range(0, len(palette), 3))
+    packed_rows = [packed(row, depth) for row in rows(picture, WIDTH)]
+    return packed_rows[::-1], entries.ljust(4 << depth, b"\0"), picture.convert("RGB")
+
+
+@pytest.mark.parametrize("depth", [1, 4, 8])
+def test_bmp_with_a_palette(lossless, depth):
+    packed_rows, palette, expected = reduced(depth)
+    assert_comes_out_as(bmp(PHOTO.size, depth, packed_rows, palette), expected, 0)
+    assert_comes_out_as(bmp((WIDTH, -HEIGHT), depth, packed_rows[::-1], palette), expected, 0)
+
+
+def run_lengths(packed_rows, depth):
+    """Encode each row as runs of one byte, with a stretch that is not packed at its start."""
+    per_byte = 8 // depth
+    for row in packed_rows:
+        yield b"\0" + bytes([4 * per_byte]) + row[:4]
+        left = WIDTH - 4 * per_byte
+        for byte in row[4:]:
+            yield bytes([min(per_byte, left), byte])
+            left -= per_byte
+        yield b"\0\0"
+    yield b"\0\1"
+
+
+@pytest.mark.parametrize(("depth", "compression"), [(8, 1), (4, 2)], ids=["RLE8", "RLE4"])
+def test_bmp_in_run_lengths(lossless, depth, compression):
+    packed_rows, palette, expected = reduced(depth)
+    data = b"".join(run_lengths(packed_rows, depth))
+    assert_comes_out_as(bmp(PHOTO.size, depth, data, palette, compression), expected, 0)
+
+
+def words(picture, red, green, blue):
+    """Pack each pixel into 16 bits."""
+    for row in rows(picture, 3 * WIDTH):
+        pixels = zip(row[::3], row[1::3], row[2::3], strict=True)
+        shifts = (green + blue, blue)
+        yield struct.pack(
+            f"<{WIDTH}H", *(r >> 8 - red << shifts[0] | g >> 8 - green << shifts[1] | b >> 8 - blue for r, g, b in pixels)
+        )
+
+
+def test_bmp_of_16_bits(lossless):
+    assert_comes_out_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 5, 5))[::-1]), PHOTO, 8)
+    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    assert_comes_out_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 6, 5))[::-1], compression=3, masks=masks), PHOTO, 8)
+
+
+@pytest.mark.parametrize(("depth", "mode"), [(24, "BGR"), (32, "BGRX")])
+def test_bmp_of_true_colours(lossless, depth, mode):
+    given = rows_of(PHOTO, mode)
+    assert_comes_out_as(bmp(PHOTO.size, depth, given[::-1]), PHOTO, 0)
+    assert_comes_out_as(bmp((WIDTH, -HEIGHT), depth, given), PHOTO, 0)
+
+
+def rows_of(picture, layout):
+    data = picture.tobytes("raw", layout)
+    return [data[start : start + len(data) // HEIGHT] for start in range(0, len(data), len(data) // HEIGHT)]
+
+
+def test_bmp_with_alpha(lossless):
+    picture = photo(WIDTH, HEIGHT, "RGBA")
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = bytearray(bmp(PHOTO.size, 32, rows_of(picture, "BGRA")[::-1], compression=3, masks=masks + bytes(52)))
+    struct.pack_into("<I", header, 14, 108)  # only the fourth version of the header has alpha
+    assert_comes_out_as(bytes(header), on_white(picture))
+
+
+# TIFF
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA"])
+@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff(lossless, mode, compression):
+    picture = photo(WIDTH, HEIGHT, mode)
+    assert_comes_out_as(encoded(picture, "TIFF", compression=compression), on_white(picture))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_tiff_of_differences(lossless, mode, compression):
+    picture = photo(WIDTH, HEIGHT, mode)
+    assert_comes_out_as(encoded(picture, "TIFF", compression=compression, tiffinfo={317: 2}), picture, 0)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4"])
+def test_tiff_of_a_fax(lossless, compression):
+    fax = PHOTO.convert("1")
+    assert_comes_out_as(encoded(fax, "TIFF", compression=compression), fax, 0)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_tiff_with_jpeg(lossless, mode):
+    picture = photo(mode=mode)
+    result = rendered(encoded(picture, "TIFF", compression="jpeg", quality=95))[0]
+    assert psnr(result, picture) >= 30
+
+
+def tags(depth, kind, count=1, **more):
+    base = {256: (3, [WIDTH]), 257: (3, [HEIGHT]), 258: (3, [depth] * count), 259: (3, [1]), 262: (3, [kind]), 277: (3, [count])}
+    return base | {int(tag[1:]): value for tag, value in more.items()}
+
+
+def sixteen(picture, order):
+    """Give the samples in 16 bits, the low bits other than the high ones."""
+    values = array("H", (min(65535, level * 257 + level % 3) for level in picture.tobytes()))
+    if (sys.byteorder == "little") != (order == "<"):
+        values.byteswap()
+    return values.tobytes()
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+def test_tiff_of_either_byte_order(lossless, order):
+    assert_comes_out_as(tiff(tags(8, 2, 3), PHOTO.tobytes(), order=order), PHOTO, 0)
+    assert_comes_out_as(tiff(tags(16, 2, 3), sixteen(PHOTO, order), order=order), PHOTO)
+    assert_comes_out_as(tiff(tags(16, 1), sixteen(GREY, order), order=order), GREY)
+
+
+@pytest.mark.parametrize("depth", [1, 8, 16])
+def test_tiff_in_which_white_is_zero(lossless, depth):
+    picture = GREY.convert("1") if depth == 1 else GREY
+    inverted = ImageChops.invert(picture)
+    data = sixteen(inverted, "<") if depth == 16 else inverted.tobytes()
+    assert_comes_out_as(tiff(tags(depth, 0), data), picture)
+
+
+def test_tiff_of_many_strips(lossless):
+    assert_comes_out_as(tiff(tags(8, 2, 3, t278=(3, [1])), *rows(PHOTO, 3 * WIDTH)), PHOTO, 0)
+
+
+def test_tiff_of_tiles(lossless):
+    canvas = Image.new("RGB", (64, 48), "red")  # what the tiles hold beyond the picture must not be seen
+    canvas.paste(PHOTO)
+    tiles = [canvas.crop((x, y, x + 16, y + 16)).tobytes() for y in range(0, 48, 16) for x in range(0, 64, 16)]
+    assert_comes_out_as(tiff(tags(8, 2, 3, t322=(3, [16]), t323=(3, [16])), *tiles, tiles=True), PHOTO, 0)
+
+
+def test_tiff_of_planes(lossless):
+    planes = [plane.tobytes() for plane in PHOTO.split()]
+    assert_comes_out_as(tiff(tags(8, 2, 3, t284=(3, [2]), t278=(3, [HEIGHT])), *planes), PHOTO, 0)
+
+
+def test_tiff_with_alpha_that_is_multiplied_in(lossless):
+    picture = photo(WIDTH, HEIGHT, "RGBA")
+    assert_comes_out_as(tiff(tags(8, 2, 4, t338=(3, [1])), picture.convert("RGBa").tobytes()), on_white(picture), 3)
+
+
+def test_of_a_tiff_of_many_pages_the_first_is_taken(lossless):
+    others = [ImageChops.invert(PHOTO), GREY.resize((300, 300))]
+    for compression in ("raw", "tiff_lzw"):
+        data = encoded(PHOTO, "TIFF", save_all=True, append_images=others, compression=compression)
+        assert decoded(data, "TIFF").n_frames == 3
+        assert_comes_out_as(data, PHOTO, 0)
+
+
+# PPM
+
+
+def spelled(values):
+    return b" ".join(b"%d" % value for value in values)
+
+
+BITS = [level // 255 ^ 1 for level in GREY.convert("1").convert("L").tobytes()]
+HEAD = b"%d # width\n%d\n" % PHOTO.size
+PPM = {
+    "P1": (b"P1 " + HEAD + spelled(BITS), GREY.convert("1")),
+    "P1 without spaces": (b"P1 " + HEAD + bytes(48 + bit for bit in BITS), GREY.convert("1")),
+    "P2": (b"P2 " + HEAD + b"255 " + spelled(GREY.tobytes()), GREY),
+    "P2 of 16 bits": (b"P2 " + HEAD + b"65535 " + spelled(level * 257 for level in GREY.tobytes()), GREY),
+    "P3": (b"P3 " + HEAD + b"255 # most\n" + spelled(PHOTO.tobytes()), PHOTO),
+    "P3 of 16 bits": (b"P3 " + HEAD + b"65535 " + spelled(level * 257 for level in PHOTO.tobytes()), PHOTO),
+    "P4": (b"P4 " + HEAD + encoded(GREY.convert("1"), "PPM").split(b"\n", 2)[2], GREY.convert("1")),
+    "P5": (b"P5 " + HEAD + b"255\n" + GREY.tobytes(), GREY),
+    "P5 of 16 bits": (b"P5 " + HEAD + b"65535\n" + sixteen(GREY, ">"), GREY),
+    "P5 of 1000 levels": (
+        b"P5 " + HEAD + b"1000\n" + b"".join(struct.pack(">H", round(level / 0.255)) for level in GREY.tobytes()),
+        GREY,
+    ),
+    "P5 of 16 levels": (
+        b"P5 " + HEAD + b"15\n" + bytes(level // 17 for level in GREY.tobytes()),
+        GREY.point(lambda v: v // 17 * 17),
+    ),
+    "P6": (b"P6 " + HEAD + b"255\n" + PHOTO.tobytes(), PHOTO),
+    "P6 of 16 bits": (b"P6 " + HEAD + b"65535\n" + sixteen(PHOTO, ">"), PHOTO),
+}
+
+
+@pytest.mark.parametrize("form", PPM)
+def test_ppm(lossless, form):
+    assert_comes_out_as(*PPM[form])

@@ -1,0 +1,446 @@
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+from luna_image_store.errors import (
+    BucketExists,
+    BucketNotFound,
+    ImageNotFound,
+    ObjectNotFound,
+    RecordDamaged,
+    StorageFull,
+    StorageUnavailable,
+)
+from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.disk import DiskStorage
+from tests import pictures
+from tests.storage.contract import CHUNK, DRAFT, ID, IMAGE, OBJECT, TEXT, Interruption, StorageContract, interrupted, large, read
+
+OTHER = Key(Kind.IMAGE, "14ffffff-ffff-ffff-ffff-ffffffffffff")
+
+
+def place(root, key, bucket="b"):
+    return root / bucket / key.kind.folder / key.id[:2] / (key.id + key.kind.ending)
+
+
+def vanishes(path):
+    deadline = time.monotonic() + 10
+    while any(path.iterdir()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def held_files():
+    return [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")]
+
+
+class TestDiskStorage(StorageContract):
+    @pytest.fixture(autouse=True)
+    def known_root(self, root):
+        self.root = root
+
+    def raw_read(self, storage, bucket, key):
+        path = place(self.root, key, bucket)
+        return path.read_bytes() if path.exists() else None
+
+    def raw_write(self, storage, bucket, key, data):
+        path = place(self.root, key, bucket)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+    def raw_names(self, storage, bucket):
+        return [path.name for path in (self.root / bucket).rglob("*") if not path.is_dir()]
+
+    def raw_strays(self, storage, bucket):
+        for folder in ("images", "objects"):
+            for name in ("14", "ff", "zz", ID):
+                (self.root / bucket / folder / name).mkdir()
+            for name in ("README", "14/README", f"14/{ID}.png", f"14/{ID}.jpg.jpg", f"ff/{ID}", f"ff/{ID}.jpg", f"{ID}.jpg"):
+                (self.root / bucket / folder / name).touch()
+        (self.root / bucket / "images/14" / ID).touch()
+        (self.root / bucket / "images/14" / f"{OTHER.id}.jpg").mkdir()
+        (self.root / bucket / "objects/14" / f"{ID}.jpg").touch()
+
+
+@pytest.fixture
+def bucket(storage):
+    storage.create_bucket("b")
+    return "b"
+
+
+# Where and how records are kept
+
+
+def test_records_are_files_where_they_are_documented(storage, root, bucket):
+    storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    storage.put(bucket, OBJECT, TEXT, [b"payload"])
+    assert (root / f"b/images/14/{ID}.jpg").is_file()
+    assert (root / f"b/objects/14/{ID}").is_file()
+    assert list((root / ".tmp").iterdir()) == []
+
+
+def test_the_record_of_a_picture_is_a_picture_for_every_viewer(storage, root, bucket):
+    storage.put(bucket, IMAGE, DRAFT, [pictures.jpeg()])
+    assert pictures.corners(pictures.decoded(place(root, IMAGE).read_bytes())) == pictures.UPRIGHT
+
+
+def test_a_storage_that_need_not_be_durable_keeps_records_too(root):
+    storage = DiskStorage(str(root), durable=False)
+    storage.create_bucket("b")
+    storage.put("b", OBJECT, TEXT, large())
+    assert read(DiskStorage(str(root)).open("b", OBJECT)) == b"".join(large())
+    storage.delete("b", OBJECT)
+    storage.delete_bucket("b")
+    assert storage.list_buckets() == []
+
+
+def test_a_bucket_may_have_the_longest_name(storage):
+    storage.create_bucket("x" * 255)
+    storage.put("x" * 255, IMAGE, DRAFT, [b"payload"])
+    storage.delete_bucket("x" * 255)
+    assert storage.list_buckets() == []
+
+
+def test_the_root_may_be_relative_and_is_not_sought_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    storage = DiskStorage("deep/er")
+    monkeypatch.chdir("/")
+    storage.create_bucket("b")
+    assert (tmp_path / "deep/er/b/images").is_dir()
+
+
+def test_two_services_may_share_a_root(storage, root, bucket):
+    other = DiskStorage(str(root))
+    storage.put(bucket, IMAGE, DRAFT, [b"one"])
+    assert read(other.open(bucket, IMAGE)) == b"one"
+    other.delete_bucket(bucket)
+    with pytest.raises(BucketNotFound):
+        storage.open(bucket, IMAGE)
+
+
+def test_a_failed_save_leaves_no_file_anywhere(storage, root, bucket):
+    with pytest.raises(Interruption):
+        storage.put(bucket, IMAGE, DRAFT, interrupted(*large()))
+    with pytest.raises(BucketNotFound):
+        storage.put("missing", IMAGE, DRAFT, large())
+    assert [path for path in root.rglob("*") if path.is_file()] == [root / ".lock"]
+
+
+def test_no_descriptor_is_left_open(storage, root, bucket):
+    storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    storage.put(bucket, OBJECT, TEXT, large())
+    before = sorted(held_files())
+    storage.open(bucket, IMAGE)
+    storage.open(bucket, OBJECT).payload.close()
+    storage.open(bucket, OBJECT)  # never read
+    storage.preview(bucket, IMAGE, 32)
+    place(root, IMAGE).write_bytes(b"damaged")
+    for use in (storage.open, storage.head):
+        with pytest.raises(RecordDamaged):
+            use(bucket, IMAGE)
+    with pytest.raises(Interruption):
+        storage.put(bucket, IMAGE, DRAFT, interrupted(b"payload"))
+    storage.sweep()
+    storage.check()
+    assert sorted(held_files()) == before
+
+
+def test_the_position_of_a_large_payloads_descriptor_is_where_the_part_begins(storage, bucket):
+    storage.put(bucket, OBJECT, TEXT, large())
+    payload = storage.open(bucket, OBJECT).payload
+    assert os.lseek(payload.fileno(), 0, os.SEEK_CUR) == 0
+    payload.cut(CHUNK, 3)
+    assert os.lseek(payload.fileno(), 0, os.SEEK_CUR) == CHUNK
+    payload.close()
+
+
+# Strangers under the root
+
+
+@pytest.fixture
+def strangers(storage, root, tmp_path):
+    """Put things beside the buckets that look like some, and give what they must still be afterwards."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in ("precious", "images", "objects"):
+        (outside / name).mkdir()
+    (root / "file").write_text("stray")
+    (root / "empty").mkdir()
+    (root / "half/images").mkdir(parents=True)
+    (root / "lost+found").mkdir()
+    (root / "Upper/images").mkdir(parents=True)
+    (root / "Upper/objects").mkdir()
+    (root / "dangling").symlink_to(tmp_path / "nothing")
+    os.mkfifo(root / "fifo")
+    return sorted(str(path) for path in (*root.rglob("*"), *outside.rglob("*")))
+
+
+def test_what_is_no_bucket_is_not_listed_and_holds_nothing(storage, strangers):
+    assert storage.list_buckets() == []
+    for name in ("file", "empty", "half", "dangling", "fifo"):
+        for use in (storage.head, storage.open, storage.delete):
+            with pytest.raises(BucketNotFound):
+                use(name, OBJECT)
+        with pytest.raises(BucketNotFound):
+            storage.put(name, OBJECT, TEXT, [b"payload"])
+        with pytest.raises(BucketNotFound):
+            storage.delete_bucket(name)
+        with pytest.raises(BucketExists):
+            storage.create_bucket(name)
+
+
+def test_strangers_are_left_as_they_are(storage, root, tmp_path, bucket, strangers):
+    storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    storage.sweep()
+    storage.delete_bucket(bucket)
+    assert vanishes(root / ".trash")
+    left = sorted(str(path) for path in (*root.rglob("*"), *(tmp_path / "outside").rglob("*")))
+    assert left == [path for path in strangers if f"{root}/b/" not in path and path != f"{root}/b"]
+
+
+def test_a_bucket_that_is_a_link_is_deleted_without_what_it_points_to(storage, root, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    for folder in ("images", "objects", "precious"):
+        (elsewhere / folder).mkdir(parents=True)
+    (root / "linked").symlink_to(elsewhere)
+    assert storage.list_buckets() == ["linked"]
+    storage.delete_bucket("linked")
+    assert vanishes(root / ".trash")
+    assert (elsewhere / "precious").is_dir()
+    assert storage.list_buckets() == []
+
+
+def make_directory(path):
+    path.mkdir()
+    (path / "precious").touch()
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        directory = os.getcwd()
+        os.chdir(path.parent)  # the path of a socket must be short
+        server.bind(path.name)
+        os.chdir(directory)
+
+
+@pytest.mark.parametrize("make", [make_directory, os.mkfifo, make_socket], ids=["directory", "FIFO", "socket"])
+@pytest.mark.parametrize(("key", "missing"), [(IMAGE, ImageNotFound), (OBJECT, ObjectNotFound)], ids=["image", "object"])
+def test_what_has_a_records_name_and_is_no_file_is_no_record(storage, root, bucket, make, key, missing):
+    path = place(root, key)
+    path.parent.mkdir()
+    make(path)
+    kind = stat.S_IFMT(path.lstat().st_mode)
+    for use in (storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
+        with pytest.raises(missing):
+            use(bucket, key)
+    assert list(storage.list_keys(bucket, key.kind)) == []
+    assert stat.S_IFMT(path.lstat().st_mode) == kind
+
+
+def test_a_directory_that_has_a_records_name_stays(storage, root, bucket):
+    path = place(root, IMAGE)
+    path.parent.mkdir()
+    make_directory(path)
+    with pytest.raises(ImageNotFound):
+        storage.delete(bucket, IMAGE)
+    storage.delete_many(bucket, [IMAGE])
+    with pytest.raises(StorageUnavailable):
+        storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    assert (path / "precious").exists()
+    assert list((root / ".tmp").iterdir()) == []
+
+
+def test_a_file_in_place_of_a_directory_of_records_holds_none(storage, root, bucket):
+    (root / "b/images/14").touch()
+    for use in (storage.open, storage.head, storage.delete):
+        with pytest.raises(ImageNotFound):
+            use(bucket, IMAGE)
+    storage.delete_many(bucket, [IMAGE])
+    assert list(storage.list_keys(bucket, Kind.IMAGE)) == []
+    with pytest.raises(StorageUnavailable):
+        storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+
+
+@pytest.mark.parametrize("target", ["nowhere", "file", ID + ".jpg"], ids=["dangling", "to a file", "to itself"])
+def test_a_link_that_has_a_records_name_is_replaced_and_deleted_without_what_it_points_to(storage, root, bucket, target):
+    path = place(root, IMAGE)
+    path.parent.mkdir()
+    outside = path.parent / "file"
+    outside.write_text("precious")
+    path.symlink_to(target)
+    storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    assert read(storage.open(bucket, IMAGE)) == b"payload"
+    path.unlink()
+    path.symlink_to(target)
+    storage.delete(bucket, IMAGE)
+    assert not path.is_symlink()
+    assert outside.read_text() == "precious"
+
+
+def test_a_link_to_what_is_no_record_is_damaged(storage, root, bucket):
+    path = place(root, IMAGE)
+    path.parent.mkdir()
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(RecordDamaged):
+        storage.open(bucket, IMAGE)
+
+
+# Leftovers
+
+
+@pytest.fixture
+def leftovers(storage, root, tmp_path):
+    """Leave behind what an interrupted run leaves, and links to what must stay."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").touch()
+    (root / ".tmp/save").write_bytes(b"half")
+    (root / ".tmp/bucket/images").mkdir(parents=True)
+    (root / ".tmp/link").symlink_to(outside)
+    (root / ".trash/bucket/images/14").mkdir(parents=True)
+    (root / ".trash/bucket/images/14/record").touch()
+    (root / ".trash/link").symlink_to(outside)
+    yield outside
+    assert (outside / "precious").exists()
+
+
+def test_leftovers_are_swept(storage, root, leftovers):
+    storage.sweep()
+    assert list((root / ".tmp").iterdir()) == []
+    assert vanishes(root / ".trash")
+    storage.check()
+
+
+def test_unfinished_saves_are_not_swept_while_another_service_works_on_the_root(storage, root, leftovers):
+    other = DiskStorage(str(root))
+    storage.sweep()
+    assert sorted(path.name for path in (root / ".tmp").iterdir()) == ["bucket", "link", "save"]
+    assert vanishes(root / ".trash")
+    del other
+    storage.sweep()
+    assert list((root / ".tmp").iterdir()) == []
+
+
+def test_a_service_that_has_swept_still_holds_off_others(storage, root):
+    storage.sweep()
+    (root / ".tmp/save").touch()
+    DiskStorage(str(root)).sweep()
+    assert (root / ".tmp/save").exists()
+
+
+def test_a_save_goes_on_while_another_service_starts(storage, root, bucket):
+    def payload():
+        yield b"pay"
+        DiskStorage(str(root)).sweep()
+        yield b"load"
+
+    storage.put(bucket, OBJECT, TEXT, payload())
+    assert read(storage.open(bucket, OBJECT)) == b"payload"
+
+
+# What the system refuses
+
+
+def test_a_root_that_is_a_file_is_unavailable(tmp_path):
+    (tmp_path / "file").touch()
+    for path in ("file", "file/deeper"):
+        with pytest.raises(StorageUnavailable, match="open the storage"):
+            DiskStorage(str(tmp_path / path))
+
+
+def test_a_storage_whose_root_is_gone_is_unavailable(storage, root, bucket):
+    shutil.rmtree(root)
+    for use in (
+        storage.check,
+        storage.list_buckets,
+        storage.sweep,
+        lambda: storage.put(bucket, IMAGE, DRAFT, [b"payload"]),
+        lambda: storage.create_bucket("c"),
+        lambda: storage.open(bucket, IMAGE),
+        lambda: storage.head(bucket, IMAGE),
+        lambda: storage.delete(bucket, IMAGE),
+        lambda: storage.delete_many(bucket, [IMAGE]),
+        lambda: storage.delete_bucket(bucket),
+    ):
+        with pytest.raises(StorageUnavailable):
+            use()
+    assert not root.exists()
+
+
+def test_a_full_disk_is_told_and_nothing_of_the_record_is_kept(small):
+    storage = DiskStorage(str(small))
+    storage.create_bucket("b")
+    storage.put("b", IMAGE, DRAFT, [b"old"])
+    for key, error in ((OBJECT, ObjectNotFound), (OTHER, ImageNotFound)):
+        with pytest.raises(StorageFull, match="save"):
+            storage.put("b", key, TEXT, large(100))
+        with pytest.raises(error):
+            storage.head("b", key)
+    with pytest.raises(StorageFull):
+        storage.put("b", IMAGE, TEXT, large(100))
+    assert read(storage.open("b", IMAGE)) == b"old"
+    assert list((small / ".tmp").iterdir()) == []
+    storage.put("b", OTHER, TEXT, [b"there is room for this"])
+
+
+def test_a_disk_without_inodes_is_full(small):
+    storage = DiskStorage(str(small))
+    storage.create_bucket("b")
+    with suppress(OSError):
+        for number in range(200):
+            (small / "b" / str(number)).touch()
+    with pytest.raises(StorageFull):
+        storage.put("b", IMAGE, DRAFT, [b"payload"])
+    with pytest.raises(StorageFull):
+        storage.create_bucket("c")
+    assert storage.list_buckets() == ["b"]
+
+
+def test_a_disk_that_became_read_only_is_unavailable_for_writing_and_still_read(small):
+    storage = DiskStorage(str(small))
+    storage.create_bucket("b")
+    storage.put("b", IMAGE, DRAFT, [b"payload"])
+    for options in (["--bind", small], ["-o", "remount,ro,bind"]):  # on top, since the one below is in use for writing
+        subprocess.run(["mount", *options, small], check=True)
+    for use in (
+        storage.check,
+        lambda: storage.put("b", IMAGE, DRAFT, [b"new"]),
+        lambda: storage.delete("b", IMAGE),
+        lambda: storage.delete_many("b", [IMAGE]),
+        lambda: storage.create_bucket("c"),
+        lambda: storage.delete_bucket("b"),
+        lambda: DiskStorage(str(small)),
+    ):
+        with pytest.raises(StorageUnavailable):
+            use()
+    assert read(storage.open("b", IMAGE)) == b"payload"
+
+
+def test_what_the_system_said_is_logged(storage, root, caplog):
+    shutil.rmtree(root)
+    with pytest.raises(StorageUnavailable):
+        storage.check()
+    assert "storage: check the storage: [Errno 2] No such file or directory" in caplog.text
+
+
+def test_a_damaged_record_is_logged_with_what_is_wrong(storage, root, bucket, caplog):
+    storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    place(root, IMAGE).write_bytes(b"")
+    with pytest.raises(RecordDamaged):
+        storage.head(bucket, IMAGE)
+    assert f"damaged record: images {ID} in bucket b: the footer is missing" in caplog.text
+
+
+def test_a_bucket_whose_bytes_cannot_be_freed_is_gone_all_the_same(storage, bucket, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    storage.delete_bucket(bucket)
+    assert storage.list_buckets() == []
+    DiskStorage.sweep(storage)

@@ -1,0 +1,47 @@
+import pytest
+
+from luna_image_store.record import Draft, encode
+from luna_image_store.storage.s3_metadata import LIMIT, from_metadata, to_metadata
+from tests.storage.contract import DRAFT
+
+
+def record(draft, payload=b"payload"):
+    return b"".join(encode(draft, [payload]))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{}, {"a": "two  spaces and 100 %"}, {"a": r"\u0020 \\ \" %20"}, {"a": "~" * 1000}, {"a": "é"}],
+    ids=["none", "spaces", "escapes", "long", "no ASCII"],
+)
+def test_an_index_comes_back_from_metadata(meta):
+    data = record(Draft("text/plain; charset=utf-8", "an account", meta))
+    metadata = to_metadata(data)
+    index = from_metadata(metadata, len(data))
+    assert index is not None
+    assert (index.meta, index.content_type) == (meta, "text/plain; charset=utf-8")
+
+
+def test_values_are_short_and_have_neither_spaces_nor_anything_but_ascii():
+    metadata = to_metadata(record(Draft("text/plain", None, {"a": " é " * 100})))
+    assert len(metadata) > 1
+    assert all(value.isascii() and value.isprintable() and " " not in value and len(value) <= 256 for value in metadata.values())
+
+
+def test_an_index_fits_up_to_the_limit_of_s3():
+    lengths = {}
+    for number in range(2100):
+        metadata = to_metadata(record(Draft("text/plain", None, {"a": "x" * number})))
+        lengths[number] = sum(len(name) + len(value) for name, value in metadata.items())
+    assert LIMIT - 10 < max(lengths.values()) <= LIMIT
+    assert lengths[2099] == 0
+
+
+def test_metadata_of_another_record_or_none_at_all_are_passed_over():
+    data = record(DRAFT)
+    metadata = to_metadata(data)
+    assert from_metadata({name.title(): value for name, value in metadata.items()}, len(data)) is not None
+    assert from_metadata(metadata, len(data) + 1) is None
+    assert from_metadata({}, len(data)) is None
+    assert from_metadata({"colour": "blue"}, len(data)) is None
+    assert from_metadata({name: value[:-1] for name, value in metadata.items()}, len(data)) is None

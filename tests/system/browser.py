@@ -1,0 +1,88 @@
+"""A headless Chromium that reaches nothing but this machine, and tells what went wrong while it showed a page."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service as Driver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from ..machine import tool
+
+SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
+PATIENCE = 30  # seconds
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",  # root has none
+    "--disable-gpu",
+    "--disable-smooth-scrolling",  # a screenshot shows where a link has led
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--window-size=1400,1000",
+)
+
+
+class Browser:
+    """What a reader does with a page, and what the page does over the network."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self._driver = driver
+
+    def visit(self, url: str) -> None:
+        self.faults()
+        self._driver.get(url)
+
+    def find(self, selector: str, text: str = "") -> WebElement:
+        """Wait for an element that shows, with a text in it."""
+
+        def found(driver: WebDriver) -> WebElement | None:
+            elements = driver.find_elements(By.CSS_SELECTOR, selector)
+            return next((element for element in elements if element.is_displayed() and text in element.text), None)
+
+        wait = WebDriverWait[WebDriver](self._driver, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(found, f"no {selector} with {text!r}")
+
+    def click(self, element: WebElement) -> None:
+        self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", element)
+
+    def overhang(self) -> int:
+        """Count the pixels by which the page is wider than the window."""
+        page = "document.documentElement"
+        return int(self._driver.execute_script(f"return {page}.scrollWidth - {page}.clientWidth"))
+
+    def keep(self, name: str) -> None:
+        """Keep a picture of what shows."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        assert self._driver.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+
+    def faults(self) -> list[str]:
+        """List failed requests, answers that are errors, and errors of scripts, since this was last asked."""
+        events = [json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")]  # type: ignore[no-untyped-call]
+        failed = [str(event["params"]) for event in events if event["method"] == "Network.loadingFailed"]
+        answers = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
+        refused = [f"{answer['status']} {answer['url']}" for answer in answers if answer["status"] >= 400]
+        return failed + refused + [entry["message"] for entry in self._driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = tool("chromium")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    for option in OPTIONS:
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=Driver(tool("chromedriver")))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

@@ -1,0 +1,209 @@
+"""A running service: started by its command, set by environment variables, spoken to over HTTP and bare sockets."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from ..machine import free_port, need, tool, wait_until
+from .kept import Kept, OnDisk
+
+BIN = Path(sys.executable).parent
+REPOSITORY = Path(__file__).parents[2]
+SERVE = (str(BIN / "luna-image-store"), "serve")
+GIVE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back on a bare socket; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Answer":
+        head, _, body = data.partition(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 1"):  # 100 Continue
+            return cls.parse(body)
+        status, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return cls(int(status.split(" ")[1]), headers, body)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Endpoint:
+    """Where HTTP is spoken: a service, or what stands in front of it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        return requests.request(method, f"http://127.0.0.1:{self.port}{path}", **{"timeout": 60, **options})
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, data: Any = None, **options: Any) -> requests.Response:
+        return self.request("POST", path, data=data, **options)
+
+    def put(self, path: str, data: Any = None, **options: Any) -> requests.Response:
+        return self.request("PUT", path, data=data, **options)
+
+    def delete(self, path: str, **options: Any) -> requests.Response:
+        return self.request("DELETE", path, **options)
+
+    def make_bucket(self, name: str = "pictures") -> None:
+        assert self.post(f"/1/buckets?bucket={name}").status_code == 201
+
+    @contextmanager
+    def connection(self, timeout: float = 60) -> Iterator[socket.socket]:
+        with socket.create_connection(self.address, timeout) as client:
+            yield client
+
+    def exchange(self, data: bytes, half_close: bool = False) -> Answer | None:
+        """Send bytes and read to the end; None where the service hangs up without an answer."""
+        with self.connection() as client:
+            client.sendall(data)
+            if half_close:
+                client.shutdown(socket.SHUT_WR)
+            return read_answer(client)
+
+
+class Service(Endpoint):
+    """One service; may be started and stopped many times. It keeps its records on a disk, below `root`, if nothing else is said."""
+
+    def __init__(self, folder: Path, kept: Kept | None = None, **settings: object) -> None:
+        self.root = folder / "storage"
+        self.kept = kept or OnDisk(self.root)
+        super().__init__(free_port())
+        self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.given: socket.socket | None = None  # what it shall listen on, as from systemd
+        given = {
+            **self.kept.settings,
+            "HTTP__BIND": f"127.0.0.1:{self.port}",
+            "HTTP__WORKERS": 2,
+            **settings,
+        }
+        self._bind, self._workers = str(given["HTTP__BIND"]), given["HTTP__WORKERS"]
+        values = {f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in given.items()}
+        others = {key: value for key, value in os.environ.items() if not key.startswith("LUNA_IMAGE_STORE")}
+        self.environment = others | values
+
+    def launch(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start the process in a group of its own, so that all of it can be killed, and wait for nothing."""
+        command, given = command or SERVE, [self.given.fileno()] if self.given else []
+        if given:
+            command = (sys.executable, "-c", GIVE, str(given[0]), *command)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                env=self.environment,
+                cwd=REPOSITORY,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=given,
+            )
+        return self._process
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command with the settings of the service."""
+        return subprocess.run(command, env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+
+    def start(self, *command: str) -> "Service":
+        process = self.launch(*command)
+        wait_until(lambda: process.poll() is not None or self._is_ready(), 60)
+        assert process.poll() is None, self.log()
+        return self
+
+    def _is_ready(self) -> bool:
+        path = self._bind.removeprefix("unix:")
+        try:
+            if path == self._bind:
+                socket.create_connection(self.address).close()
+            else:
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(path)
+            return len(self.workers()) == self._workers
+        except OSError:
+            return False
+
+    def stop(self) -> int:
+        """Ask it to end, and give its exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        assert self._process
+        return self._process.wait(60)
+
+    def signal(self, number: int) -> None:
+        assert self._process
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill master and workers at once, as a power cut would."""
+        if self._process and self._process.poll() is None:
+            workers = self.workers()
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            psutil.wait_procs(workers, timeout=60)  # until then they hold the lock of the storage
+
+    def end(self) -> None:
+        """End it in any case, after a test."""
+        try:
+            if self._process and self._process.poll() is None:
+                self.stop()
+        finally:
+            self.kill()
+
+    def workers(self) -> list[psutil.Process]:
+        assert self._process
+        return psutil.Process(self._process.pid).children()
+
+    def log(self) -> str:
+        return self._log.read_text("utf-8")
+
+
+def read_answer(client: socket.socket) -> Answer | None:
+    data = b"".join(iter(lambda: client.recv(65536), b""))
+    return Answer.parse(data) if data else None
+
+
+@contextmanager
+def traced(process: psutil.Process, output: Path, *options: str) -> Iterator[None]:
+    """Run strace on a worker, with what it sees written to `output`."""
+    command = (tool("strace"), "-f", "-y", "-s", "16", "-o", str(output), *options, "-p", str(process.pid))
+    strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        status = Path(f"/proc/{process.pid}/status")
+        wait_until(lambda: f"TracerPid:\t{strace.pid}\n" in status.read_text() or strace.poll() is not None)
+        need(strace.poll() is None, "the right to trace processes")
+        yield
+    finally:
+        strace.terminate()
+        strace.wait()

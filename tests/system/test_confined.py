@@ -1,0 +1,60 @@
+"""The service does all it has to do within the bounds that its unit of systemd sets."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..machine import need, wait_until
+from .conftest import Start, on_disk_and_s3
+from .pictures import picture, size_of
+from .service import REPOSITORY, SERVE, Service
+
+PYTHON = "/usr/bin/python3"  # Debian's: ours does not see Debian's packages
+UNIT = REPOSITORY / "deploy/systemd/luna-image-store.service"
+CONFINED = (PYTHON, "-I", str(Path(__file__).with_name("confined.py")), str(UNIT))
+IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+LARGE = b"PK\x03\x04" + bytes(2**21)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machine() -> None:
+    need(os.geteuid() == 0, "the rights of root, to give them up")
+    for command in ((PYTHON, "-I", "-c", "import seccomp"), ("systemd-analyze", "--version")):
+        need(subprocess.run(command, capture_output=True).returncode == 0, "Debian's packages systemd and python3-seccomp")
+
+
+def is_confined(service: Service) -> bool:
+    states = [Path(f"/proc/{worker.pid}/status").read_text() for worker in service.workers()]
+    bounds = (r"Seccomp:\t2\n", r"NoNewPrivs:\t1\n", r"CapEff:\t0+\n")
+    return all(re.search(bound, state) for bound in bounds for state in states)
+
+
+@on_disk_and_s3
+def test_keeps_gives_and_deletes(start: Start, tmp_path: Path) -> None:
+    logs = {"LOG_TO_FILE": True, "FOLDER_WITH_LOGS": tmp_path / "logs"}
+    service = start(*CONFINED, *SERVE, **{f"LUNA_IMAGE_STORE_LOGGER__{key}": value for key, value in logs.items()})
+    assert is_confined(service)
+    service.make_bucket()
+    for kind in ("JPEG", "PNG", "TIFF", "GIF"):
+        url = service.post(IMAGES, picture(300, 200, kind)).json()["url"]
+        assert [size_of(service.get(path).content)[0] for path in (url, f"{url}_160", f"{url}_77")] == [300, 160, 77]
+    large = service.post(OBJECTS, LARGE, headers={"Content-Type": "application/zip"}).json()["url"]
+    assert service.get(large).content == LARGE
+    assert service.get("/healthcheck").status_code == 200
+    assert service.delete("/1/buckets/pictures").status_code == 202
+    wait_until(lambda: service.get("/1/buckets").json() == [])
+    assert not re.findall("not permitted|WARNING|ERROR|Traceback", service.log())
+
+
+def test_reloads_and_ends(start: Start) -> None:
+    service = start(*CONFINED, *SERVE)
+    before = {worker.pid for worker in service.workers()}
+    service.signal(signal.SIGHUP)
+    wait_until(lambda: len(now := {worker.pid for worker in service.workers()}) == 2 and not now & before)
+    assert service.get("/healthcheck").status_code == 200
+    assert service.stop() == 0
+    assert "not permitted" not in service.log()

@@ -1,0 +1,152 @@
+"""Killed again and again under load, as by a power cut that spares the page cache: what was acknowledged is there, whole."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import requests
+
+from ..machine import wait_until
+from .conftest import Start, on_disk_and_s3
+from .kept import Kept, OnDisk
+from .pictures import marked, picture, size_of
+from .service import Service
+
+ROUNDS, ROUNDS_ON_S3 = 20, 3
+CLIENTS = 4
+MIB = 2**20
+IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+PREVIEWS = (32, 64, 96, 160)
+TEXT = {"Content-Type": "text/plain"}
+
+
+class Client:
+    """Works on records of its own and notes, per path, what may be found there: more than one thing while a request runs."""
+
+    def __init__(self, service: Service, seed: int) -> None:
+        self._service = service
+        self._noise = random.Random(seed)
+        self._pictures = [picture(seed=number) for number in range(4)]
+        self.possible: dict[str, set[bytes | None]] = {}
+
+    def work(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self._step()
+            except requests.RequestException:
+                return
+
+    def _step(self) -> None:
+        path = self._noise.choice(list(self.possible)) if self.possible and self._noise.random() < 0.6 else None
+        kind = self._noise.random()
+        if path is None and kind < 0.5:
+            self._post()
+        elif path is None:
+            self._save(self._new_path())
+        elif kind < 0.4:
+            self._save(path)
+        elif kind < 0.7:
+            self._delete(path)
+        else:
+            self.check(path)
+
+    def _new_path(self) -> str:
+        return f"{IMAGES if self._noise.random() < 0.7 else OBJECTS}/{UUID(int=self._noise.getrandbits(128), version=4)}"
+
+    def _content(self, is_image: bool) -> bytes:
+        mark = str(self._noise.getrandbits(64))
+        return marked(self._noise.choice(self._pictures), mark) if is_image else mark.encode() * 40_000
+
+    def _post(self) -> None:
+        content = self._content(is_image=True)
+        answer = self._service.post(IMAGES, content)
+        assert answer.status_code == 201
+        self.possible[answer.json()["url"]] = {content}
+
+    def _save(self, path: str) -> None:
+        content = self._content(path.startswith(IMAGES))
+        self.possible[path] = {content, *self.possible.get(path, {None})}
+        answer = self._service.put(path, content, headers={} if path.startswith(IMAGES) else TEXT)
+        assert answer.status_code == 200
+        self.possible[path] = {content}
+
+    def _delete(self, path: str) -> None:
+        before = self.possible[path]
+        self.possible[path] = before | {None}
+        answer = self._service.delete(path)
+        assert answer.status_code == (404 if before == {None} else 204)
+        self.possible[path] = {None}
+
+    def check(self, path: str) -> None:
+        answer = self._service.get(path)
+        assert answer.status_code in (200, 404)
+        content = answer.content if answer.status_code == 200 else None
+        assert content in self.possible[path], f"{path}: neither what was acknowledged nor what was on its way"
+        self.possible[path] = {content}
+        if path.startswith(IMAGES):
+            sizes = [max(size_of(preview.content)) for size in PREVIEWS if (preview := self._service.get(f"{path}_{size}"))]
+            assert sizes == ([] if content is None else list(PREVIEWS))
+
+    def check_all(self, paths: set[str]) -> None:
+        for path in paths:
+            self.check(path)
+
+
+@on_disk_and_s3
+def test_keeps_what_it_acknowledged_when_it_is_killed_under_load(start: Start, kept: Kept) -> None:
+    service = start()
+    service.make_bucket()
+    clients = [Client(service, seed) for seed in range(CLIENTS)]
+    noise = random.Random(0)
+    for _ in range(ROUNDS if isinstance(kept, OnDisk) else ROUNDS_ON_S3):
+        before = [dict(client.possible) for client in clients]
+        stop = threading.Event()
+        with ThreadPoolExecutor() as pool:
+            working = [pool.submit(client.work, stop) for client in clients]
+            time.sleep(noise.uniform(0.3, 0.9))
+            service.kill()
+            stop.set()
+        for worked in working:
+            worked.result()
+        service.start()
+        assert not kept.leftovers()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda client, then: client.check_all(changed(client, then)), clients, before))
+    for client in clients:
+        for path, possible in client.possible.items():
+            assert service.request("HEAD", path).status_code == (404 if possible == {None} else 200)
+    every_record_is_whole(service)
+    assert "Traceback" not in service.log()
+
+
+def changed(client: Client, before: dict[str, set[bytes | None]]) -> set[str]:
+    return {path for path, possible in client.possible.items() if before.get(path) != possible}
+
+
+def every_record_is_whole(service: Service) -> None:
+    """Also those whose answer was lost: what is visible is whole."""
+    assert service.kept.ids("images")
+    for image_id in service.kept.ids("images"):
+        assert service.get(f"{IMAGES}/{image_id}").status_code == 200
+    for object_id in service.kept.ids("objects"):
+        assert service.get(f"{OBJECTS}/{object_id}").status_code == 200
+
+
+@on_disk_and_s3
+def test_a_large_upload_that_a_kill_cuts_off_shows_nowhere_and_goes_with_its_bucket(start: Start, kept: Kept) -> None:
+    """On a disk it goes with the next start already; on S3 a rule of the service may clear it away before."""
+    service = start()
+    service.make_bucket()
+    with service.connection() as client:
+        head = f"POST {OBJECTS} HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: {64 * MIB}\r\n\r\n"
+        client.sendall(head.encode() + b"x" * 20 * MIB)
+        wait_until(kept.leftovers)
+        service.kill()
+    service.start()
+    assert kept.ids("objects") == []
+    assert len(kept.leftovers()) == (0 if isinstance(kept, OnDisk) else 1)
+    assert service.delete("/1/buckets/pictures").status_code == 202
+    assert service.get("/1/buckets").json() == []
+    assert kept.leftovers() == []

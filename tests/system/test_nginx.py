@@ -1,0 +1,202 @@
+"""The service behind nginx, with the very site file that is shipped."""
+
+import os
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from .nginx import nginx
+from .pictures import picture, size_of
+from .service import Answer, Endpoint, Service, read_answer
+
+MIB = 2**20
+IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+REQUEST_ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
+IS_REQUEST_ID = re.compile("[0-9]{10},[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}").fullmatch
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One worker: whoever keeps it waiting is noticed."""
+    folder = tmp_path_factory.mktemp("behind")
+    service = Service(folder, HTTP__WORKERS=1, HTTP__BIND=f"unix:{folder}/http.sock")
+    try:
+        yield service.start()
+    finally:
+        service.end()
+
+
+@pytest.fixture(scope="module")
+def proxy(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    with nginx(tmp_path_factory.mktemp("nginx"), f"unix:{service.root.parent}/http.sock") as proxy:
+        proxy.make_bucket()
+        yield proxy
+
+
+@pytest.fixture
+def kept(proxy: Endpoint) -> str:
+    answer = proxy.post(IMAGES, picture(), headers={"X-Luna-Meta-Camera": "north"})
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == answer.json()["url"]
+    return str(answer.json()["url"])
+
+
+def test_passes_pictures_and_previews(proxy: Endpoint, kept: str) -> None:
+    answer = proxy.get(kept)
+    assert answer.content == picture()
+    assert answer.headers["Content-Type"] == "image/jpeg"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert size_of(proxy.get(f"{kept}_96").content) == (96, 64)
+
+
+def test_passes_conditional_and_partial_requests(proxy: Endpoint, kept: str) -> None:
+    tag = proxy.get(kept).headers["ETag"]
+    assert not tag.startswith("W/")
+    assert proxy.get(kept, headers={"If-None-Match": tag}).status_code == 304
+    part = proxy.get(kept, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, picture()[10:20])
+    assert proxy.get(kept, headers={"Range": "bytes=99999999-"}).status_code == 416
+
+
+def test_passes_head(proxy: Endpoint, kept: str) -> None:
+    answer = proxy.request("HEAD", kept)
+    assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(picture())))
+
+
+def test_passes_metadata(proxy: Endpoint, kept: str) -> None:
+    assert proxy.get(f"{kept}?with_meta=1").headers["X-Luna-Meta-Camera"] == "north"
+
+
+def test_passes_deletions_with_and_without_a_body(proxy: Endpoint, kept: str) -> None:
+    ids = [proxy.post(IMAGES, picture()).json()["image_id"] for _ in range(3)]
+    assert proxy.delete(IMAGES, json={"images": ids}).status_code == 204
+    assert {proxy.get(f"{IMAGES}/{image_id}").status_code for image_id in ids} == {404}
+    assert proxy.delete(kept).status_code == 204
+    assert proxy.delete(kept).status_code == 404
+
+
+def test_passes_large_objects(proxy: Endpoint) -> None:
+    data = b"PK\x03\x04" + os.urandom(20 * MIB)
+    url = proxy.post(OBJECTS, data, headers={"Content-Type": "application/zip"}).json()["url"]
+    assert proxy.get(url).content == data
+
+
+def test_passes_chunked_bodies(proxy: Endpoint) -> None:
+    url = proxy.post(IMAGES, iter([picture()[:100], picture()[100:]])).json()["url"]
+    assert proxy.get(url).content == picture()
+
+
+def test_leaves_the_limit_of_pictures_to_the_service(proxy: Endpoint) -> None:
+    for size in (64 * MIB + 1, 70 * MIB):
+        answer = proxy.post(IMAGES, bytes(size))
+        assert (answer.status_code, answer.json()["error_code"]) == (413, 13903)
+        assert answer.json()["detail"] == f"The limit is {64 * MIB} bytes"
+
+
+def announce(proxy: Endpoint, size: int, request_id: str = REQUEST_ID) -> Answer | None:
+    """Announce a body and send none of it."""
+    head = f"POST {OBJECTS} HTTP/1.1\r\nHost: h\r\nLuna-Request-Id: {request_id}\r\nContent-Length: {size}\r\n\r\n"
+    return proxy.exchange(head.encode(), half_close=True)
+
+
+def test_refuses_by_itself_only_what_is_over_the_limit_of_objects(proxy: Endpoint) -> None:
+    assert announce(proxy, 2**30) is None  # it would have waited for the body
+    answer = announce(proxy, 2**31)
+    assert answer
+    assert (answer.status, answer.json()["error_code"]) == (413, 13903)
+
+
+def test_hands_on_the_id_of_a_request(proxy: Endpoint, service: Service) -> None:
+    assert proxy.get("/version", headers={"Luna-Request-Id": REQUEST_ID}).headers["Luna-Request-Id"] == REQUEST_ID
+    made = proxy.get("/version").headers["Luna-Request-Id"]
+    assert IS_REQUEST_ID(made)
+    assert made in service.log()
+    refused = proxy.get("/version", headers={"Luna-Request-Id": "mine"})
+    assert (refused.status_code, refused.json()["error_code"]) == (400, 12046)
+
+
+@pytest.mark.parametrize("given", [REQUEST_ID, "mine"])
+def test_what_nginx_answers_itself_has_the_form_of_the_interface(proxy: Endpoint, given: str) -> None:
+    answer = announce(proxy, 2**31, given)
+    assert answer
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json().keys() == {"error_code", "desc", "detail"}
+    assert (answer.headers["luna-request-id"] == given) is (given == REQUEST_ID)
+    assert IS_REQUEST_ID(answer.headers["luna-request-id"])
+    for bad in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"):
+        answer = proxy.exchange(bad)
+        assert answer
+        assert (answer.status, answer.json()["error_code"]) == (400, 12046)
+
+
+SPELLINGS = (
+    "/config",
+    "//config",
+    "/%63onfig",
+    "/x/../config",
+    "/./config?a=b",
+    "/config/",
+    "/metrics",
+    "/livez",
+    "/readyz",
+    "/%72eadyz",
+)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_shows_settings_metrics_and_probes_to_internal_networks_only(proxy: Endpoint, spelling: str) -> None:
+    def status(client: str) -> int:
+        answer = proxy.exchange(
+            f"GET {spelling} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Come-From: {client}\r\n\r\n".encode()
+        )
+        assert answer
+        assert IS_REQUEST_ID(answer.headers["luna-request-id"])
+        assert answer.status == 200 or answer.json()["error_code"] == 12013
+        return answer.status
+
+    assert {status(client) for client in ("203.0.113.9", "172.32.0.1", "8.8.8.8", "2001:db8::1")} == {404}
+    if spelling == "/config":
+        assert {status(client) for client in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.9.9", "::1", "fd00::1")} == {200}
+
+
+def test_no_answer_lacks_a_safe_header_and_none_has_it_twice(proxy: Endpoint, kept: str) -> None:
+    too_large = f"POST {OBJECTS} HTTP/1.1\r\nHost: h\r\nContent-Length: {2**31}\r\n\r\n".encode()
+    for path in (kept, f"{kept}_50", "/version", "/missing", "/docs/spec", "/docs/dev/index.html", None):
+        with proxy.connection() as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode() if path else too_large)
+            head = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")[0].lower()
+        for line in (b"\r\nx-content-type-options: nosniff", b"\r\nx-frame-options: deny", b"\r\nluna-request-id: "):
+            assert head.count(line) == 1, (path, head)
+
+
+def test_a_client_can_not_contradict_nginx(proxy: Endpoint) -> None:
+    for name, value in (
+        ("X-Forwarded-Protocol", "ssl"),
+        ("X-Forwarded-Ssl", "on"),
+        ("X-Forwarded-Proto", "https"),
+        ("SCRIPT_NAME", "/x"),
+    ):
+        assert proxy.get("/version", headers={name: value}).status_code == 200
+
+
+def test_a_slow_client_keeps_no_worker_waiting(proxy: Endpoint) -> None:
+    data = picture()
+    with proxy.connection() as slow:
+        slow.sendall(
+            f"POST {IMAGES} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:99]
+        )
+        assert proxy.get("/version", timeout=30).status_code == 200
+        slow.sendall(data[99:])
+        answer = read_answer(slow)
+    assert answer
+    assert answer.status == 201
+
+
+def test_a_service_that_is_down_is_told_in_the_form_of_the_interface(proxy: Endpoint, service: Service) -> None:
+    assert service.stop() == 0
+    answer = proxy.get("/version")
+    assert (answer.status_code, answer.json()["error_code"]) == (503, 13905)
+    assert IS_REQUEST_ID(answer.headers["Luna-Request-Id"])
+    service.start()
+    assert proxy.get("/version").status_code == 200

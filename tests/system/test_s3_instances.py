@@ -1,0 +1,107 @@
+"""Several services on one S3, and deletions of buckets that outlast a request or a service."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from ..machine import wait_until
+from ..swift import PAGE, Account, Swift
+from .conftest import Start
+from .kept import Kept, OnS3
+from .nginx import nginx
+from .pictures import marked, picture
+from .s3_proxy import Fault, S3Proxy
+from .service import Endpoint, Service
+
+IMAGES = "/1/buckets/pictures/images"
+SLOW_PAGES = Fault(
+    delay=6, where=r"\?delete$"
+)  # the first one takes longer than a deletion may before it goes on in the background
+
+
+@pytest.fixture
+def account(swift: Swift) -> Account:
+    return swift.fresh_account()
+
+
+@pytest.fixture
+def proxy(account: Account) -> Iterator[S3Proxy]:
+    with S3Proxy(account.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def kept(account: Account, proxy: S3Proxy) -> OnS3:
+    return OnS3(account, proxy.endpoint)
+
+
+@pytest.fixture
+def instances(tmp_path: Path, kept: Kept) -> Iterator[tuple[Service, Service]]:
+    with ExitStack() as stack:
+        first, second = (Service(tmp_path / name, kept, HTTP__WORKERS=1) for name in ("first", "second"))
+        for service in (first, second):
+            service.root.parent.mkdir()
+            stack.callback(service.end)
+            service.start()
+        yield first, second
+
+
+@pytest.fixture
+def front(tmp_path: Path, instances: tuple[Service, Service]) -> Iterator[Endpoint]:
+    with nginx(tmp_path, *(f"127.0.0.1:{service.port}" for service in instances)) as front:
+        yield front
+
+
+def test_what_one_instance_has_acknowledged_every_other_has(front: Endpoint, instances: tuple[Service, Service]) -> None:
+    first, second = instances
+    first.make_bucket()
+    assert second.get("/1/buckets").json() == ["pictures"]
+    for number in range(10):
+        old, new = marked(picture(), f"old {number}"), marked(picture(), f"new {number}")
+        url = front.post(IMAGES, old).json()["url"]
+        assert {first.get(url).content, second.get(url).content, front.get(url).content} == {old}
+        assert first.put(url, new).status_code == 200
+        assert {second.get(url).content, front.get(url).content} == {new}
+        assert second.delete(url).status_code == 204
+        assert first.get(url).status_code == 404
+    assert all("POST /1/buckets/{bucket}/images 201" in service.log() for service in instances)
+    assert second.delete("/1/buckets/pictures").status_code == 202
+    assert first.get("/1/buckets").json() == []
+
+
+def test_the_deletion_of_a_large_bucket_goes_on_in_the_background(start: Start, kept: OnS3, proxy: S3Proxy) -> None:
+    """It may be asked for again; what is written meanwhile goes too, or is refused."""
+    service = start()
+    service.make_bucket()
+    kept.fill("pictures", 2 * PAGE + 1)
+    with proxy.broken(SLOW_PAGES):
+        assert service.delete("/1/buckets/pictures").status_code == 202
+        assert service.get("/1/buckets").json() == ["pictures"]
+        assert service.post(IMAGES, picture()).status_code == 201
+    assert service.delete("/1/buckets/pictures").status_code == 202
+
+    def save_after_a_while() -> int:
+        time.sleep(0.3)
+        return service.post(IMAGES, picture()).status_code
+
+    assert set(islice(iter(save_after_a_while, 404), 200)) <= {201}
+    assert service.get("/1/buckets").json() == []
+    assert "Traceback" not in service.log()
+
+
+def test_a_deletion_that_a_kill_cuts_off_goes_on_when_it_is_asked_for_again(start: Start, kept: OnS3, proxy: S3Proxy) -> None:
+    service = start()
+    service.make_bucket()
+    kept.fill("pictures", 2 * PAGE + 1)
+    with proxy.broken(SLOW_PAGES):
+        assert service.delete("/1/buckets/pictures").status_code == 202
+        service.kill()  # the first page is gone, the second is on its way
+    service.start()
+    assert service.get("/1/buckets").json() == ["pictures"]
+    assert 0 < len(kept.names("pictures")) <= PAGE + 1
+    assert service.delete("/1/buckets/pictures").status_code == 202
+    wait_until(lambda: service.get("/1/buckets").json() == [], 60)

@@ -1,0 +1,45 @@
+"""The limits of the site for nginx are those of the settings."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from luna_image_store.connections import MARGIN
+from luna_image_store.settings import load
+
+SITE = (Path(__file__).parents[1] / "deploy" / "nginx" / "luna-image-store.conf").read_text("utf-8")
+DIRECTIVES = re.sub("#.*", "", SITE)
+UNITS = {"": 1, "s": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+SETTINGS = load(None, {})
+
+
+def values(directive: str) -> set[int]:
+    found = re.findall(rf"^\s*{directive} ([0-9]+)([skmg]?);", DIRECTIVES, re.MULTILINE)
+    assert found, directive
+    return {int(number) * UNITS[unit] for number, unit in found}
+
+
+def test_takes_bodies_as_large_as_the_service_does_and_tells_the_true_limit() -> None:
+    (limit,) = values("client_max_body_size")
+    assert limit > max(SETTINGS["IMAGES"]["MAX_SIZE"], SETTINGS["OBJECTS"]["MAX_SIZE"])
+    assert f"The limit is {limit} bytes" in SITE
+    assert values("proxy_max_temp_file_size") == {limit}
+
+
+@pytest.mark.parametrize("directive", ["proxy_read_timeout", "proxy_send_timeout"])
+def test_the_service_gives_up_first(directive: str) -> None:
+    http = SETTINGS["HTTP"]
+    assert min(values(directive)) > http["REQUEST_TIMEOUT"] + MARGIN + 5
+    assert min(values(directive)) > http["GRACEFUL_TIMEOUT"]
+
+
+def test_takes_no_group_by_number_and_rewrites_nothing() -> None:
+    """A numbered group is that of the last match anywhere, and a rewrite would decode the path."""
+    assert not re.search(r"\$[0-9]|\brewrite\b", DIRECTIVES)
+    assert not re.search(r"\((?!\?)", "".join(re.findall(r'"~.*?"|~ \S+', DIRECTIVES)))
+    assert all(target.count("/") == 2 for target in re.findall("proxy_pass (.*);", DIRECTIVES))
+
+
+def test_buffers_both_ways() -> None:
+    assert {"proxy_request_buffering on;", "proxy_buffering on;"} <= {line.strip() for line in DIRECTIVES.splitlines()}

@@ -1,0 +1,43 @@
+"""deploy/settings.toml shows every setting as the code has it."""
+
+import re
+import tomllib
+from inspect import cleandoc
+from pathlib import Path
+
+import pytest
+
+from luna_image_store.settings import SECTIONS, load
+
+FILE = Path(__file__).parents[1] / "deploy" / "settings.toml"
+KEYS = [(section, key) for section, schema in SECTIONS.items() for key in schema.fields]
+
+
+def comment_above(line: str, section: str) -> str:
+    """Join the lines of the comment that stands above a line of a section."""
+    text = FILE.read_text("utf-8")
+    place = text.index(f"\n[{section}]\n")
+    found = re.compile(rf"((?:^# .*\n)+)^{re.escape(line)}", re.MULTILINE).search(text, text.rindex("\n\n", 0, place))
+    assert found, f"{line} in {section} has no comment"
+    return " ".join(part.removeprefix("# ") for part in found[1].splitlines())
+
+
+def test_it_has_every_section_and_key_with_its_default_in_the_order_of_the_code() -> None:
+    given = tomllib.loads(FILE.read_text("utf-8"))
+    defaults = {name: {key: field.load_default for key, field in schema.fields.items()} for name, schema in SECTIONS.items()}
+    assert given == defaults
+    assert [(section, key) for section, values in given.items() for key in values] == KEYS
+
+
+def test_loading_it_is_like_loading_nothing() -> None:
+    assert load(str(FILE), {}) == load(None, {})
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_is_introduced(section: str) -> None:
+    assert cleandoc(SECTIONS[section].__doc__ or "") in comment_above(f"[{section}]", section)
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS)
+def test_each_key_is_explained_in_the_words_of_the_code(section: str, key: str) -> None:
+    assert SECTIONS[section].fields[key].metadata["description"] in comment_above(f"{key} = ", section)

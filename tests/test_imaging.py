@@ -1,0 +1,475 @@
+import struct
+import time
+import zlib
+from contextlib import suppress
+
+import PIL
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageCms, ImageStat, PngImagePlugin
+
+from luna_image_store.errors import BadImage, TooManyPixels
+from luna_image_store.imaging import PREVIEW_SIZES, Picture, Rendering, pillow_fault, preview, render
+from tests import pictures
+from tests.pictures import decoded, encoded, quadrants
+
+RENDERING = Rendering()
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+CARRIED = ("JPEG", "PNG", "TIFF")
+TIFF_COMPRESSIONS = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
+
+
+def looks(data):
+    """Read the colour in the middle of a picture, whose mode it tells."""
+    picture = decoded(data)
+    return picture.mode, picture.getpixel((picture.width // 2, picture.height // 2))
+
+
+def is_close(seen, expected, tolerance=3):
+    seen, expected = ((value,) if isinstance(value, int) else value for value in (seen, expected))
+    return len(seen) == len(expected) and all(abs(one - other) <= tolerance for one, other in zip(seen, expected, strict=True))
+
+
+def everything(data, rendering=RENDERING):
+    """Render a picture; give its JPEG where it was made here, all stored previews, and one that is made later."""
+    picture = render(data, rendering)
+    made = [] if picture.jpeg == data else [picture.jpeg]
+    return [*made, *picture.previews.values(), preview(picture.jpeg, 20, rendering)]
+
+
+@pytest.fixture
+def swapped():
+    """A profile that swaps red and green, so that its use can be seen."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
+    profile[red], profile[green] = profile[green], profile[red]
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 5}, {"subsampling": 0}, {"restart_marker_rows": 1}])
+def test_a_jpeg_is_kept_byte_for_byte(options):
+    data = pictures.jpeg(300, 200, **options)
+    assert render(data, RENDERING).jpeg is data
+
+
+def test_a_jpeg_of_several_pictures_is_kept_byte_for_byte():
+    data = encoded(quadrants(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
+    picture = render(data, RENDERING)
+    assert picture.jpeg == data
+    assert pictures.corners(decoded(picture.previews[64])) == pictures.UPRIGHT
+
+
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+def test_each_format_is_taken_and_known_by_its_bytes(kind):
+    picture = render(encoded(quadrants(), kind), RENDERING)
+    result = decoded(picture.jpeg)
+    assert (result.format, result.mode, result.size, picture.size) == ("JPEG", "RGB", (64, 48), (64, 48))
+    assert pictures.corners(result) == pictures.UPRIGHT
+    assert all(pictures.corners(decoded(data)) == pictures.UPRIGHT for data in picture.previews.values())
+
+
+@pytest.mark.parametrize("kind", ["ICO", "ICNS", "TGA", "PCX", "SGI", "DDS", "IM", "EPS", "PDF"])
+def test_other_formats_are_refused(kind):
+    with pytest.raises(BadImage):
+        render(encoded(quadrants(), kind), RENDERING)
+
+
+@pytest.mark.parametrize("compression", TIFF_COMPRESSIONS)
+def test_tiff_is_taken_in_its_compressions(compression):
+    picture = render(encoded(quadrants(), "TIFF", compression=compression), RENDERING)
+    assert pictures.corners(decoded(picture.jpeg)) == pictures.UPRIGHT
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
+def test_the_first_of_several_frames_or_pages_is_taken(kind):
+    more = [Image.new("RGB", (64, 48), colour) for colour in (BLACK, WHITE)]
+    picture = render(encoded(quadrants(), kind, save_all=True, append_images=more), RENDERING)
+    assert pictures.corners(decoded(picture.jpeg)) == pictures.UPRIGHT
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", CARRIED)
+def test_a_picture_is_shown_upright(kind, orientation):
+    for data in everything(pictures.lying(orientation, kind, 320, 200)):
+        picture = decoded(data)
+        assert pictures.corners(picture) == pictures.UPRIGHT
+        assert picture.width > picture.height
+        assert not picture.getexif()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", CARRIED)
+def test_a_picture_that_is_shown_upright_has_the_exact_size(kind, orientation):
+    picture = render(pictures.lying(orientation, kind, 300, 100), RENDERING)
+    sizes = {longest: decoded(data).size for longest, data in picture.previews.items()}
+    assert sizes == {160: (160, 53), 96: (96, 32), 64: (64, 21), 32: (32, 11)}
+    assert decoded(picture.jpeg).size == picture.size
+    assert picture.size == ((100, 300) if kind == "JPEG" and orientation > 4 else (300, 100))
+    assert decoded(preview(picture.jpeg, 150, RENDERING)).size == (150, 50)
+
+
+@pytest.mark.parametrize("value", [0, 9, 65535])
+def test_an_orientation_that_is_none_is_upright(value):
+    exif = Image.Exif()
+    exif[pictures.ORIENTATION] = value
+    for kind in ("JPEG", "PNG"):
+        for data in everything(encoded(quadrants(), kind, exif=exif)):
+            assert pictures.corners(decoded(data)) == pictures.UPRIGHT
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x01"]
+)
+def test_broken_exif_is_no_reason_to_refuse_a_picture(exif):
+    for kind in ("JPEG", "PNG"):
+        for data in everything(encoded(quadrants(), kind, exif=exif)):
+            assert pictures.corners(decoded(data)) == pictures.UPRIGHT
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1000, 500), {160: (160, 80), 96: (96, 48), 64: (64, 32), 32: (32, 16)}),
+        ((500, 1000), {160: (80, 160), 96: (48, 96), 64: (32, 64), 32: (16, 32)}),
+        ((161, 159), {160: (160, 158), 96: (96, 95), 64: (64, 63), 32: (32, 32)}),
+        ((97, 97), {160: (97, 97), 96: (96, 96), 64: (64, 64), 32: (32, 32)}),
+        ((31, 17), {160: (31, 17), 96: (31, 17), 64: (31, 17), 32: (31, 17)}),
+        ((1, 1), {160: (1, 1), 96: (1, 1), 64: (1, 1), 32: (1, 1)}),
+        ((3000, 1), {160: (160, 1), 96: (96, 1), 64: (64, 1), 32: (32, 1)}),
+        ((2, 3000), {160: (1, 160), 96: (1, 96), 64: (1, 64), 32: (1, 32)}),
+        ((1999, 1333), {160: (160, 107), 96: (96, 64), 64: (64, 43), 32: (32, 21)}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_previews_have_their_exact_size_and_are_never_enlarged(kind, size, expected):
+    picture = render(encoded(quadrants(*size), kind), RENDERING)
+    assert {longest: decoded(data).size for longest, data in picture.previews.items()} == expected
+    assert {longest: decoded(preview(picture.jpeg, longest, RENDERING)).size for longest in expected} == expected
+
+
+@pytest.mark.parametrize("longest", [1, 2, 7, 100, 599, 600, 601, 2048])
+def test_a_preview_of_any_size_can_be_made(longest):
+    picture = decoded(preview(pictures.jpeg(600, 300), longest, RENDERING))
+    longest = min(longest, 600)
+    assert picture.size == (longest, max(1, round(longest / 2)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_previews_look_like_the_picture(kind):
+    original = Image.merge("RGB", [Image.radial_gradient("L"), Image.linear_gradient("L"), Image.linear_gradient("L").rotate(90)])
+    original = original.resize((1000, 700), Image.Resampling.BICUBIC)
+    picture = render(encoded(original, kind), RENDERING)
+    previews = {**picture.previews, 300: preview(picture.jpeg, 300, RENDERING)}
+    for data in previews.values():
+        small = decoded(data)
+        difference = ImageChops.difference(small, original.resize(small.size, Image.Resampling.LANCZOS))
+        assert max(ImageStat.Stat(difference).mean) < 4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in pictures.FORMATS if kind != "GIF"])  # its colours are always a palette
+def test_grey_stays_grey(kind):
+    for data in everything(encoded(Image.new("L", (200, 100), 100), kind)):
+        picture = decoded(data)
+        assert is_close(picture.convert("RGB").getpixel((10, 5)), (100, 100, 100))
+        assert picture.mode == "L"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_black_and_white_becomes_grey(kind):
+    for data in everything(encoded(Image.new("1", (200, 100), 1), kind)):
+        assert looks(data) == ("L", 255)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM", "TIFF"])
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_sixteen_bits_are_scaled_to_eight(kind, level):
+    for data in everything(encoded(Image.new("I;16", (200, 100), level * 257), kind)):
+        mode, seen = looks(data)
+        assert mode == "L"
+        assert is_close(seen, level)
+
+
+def png16(color_type, *samples, chunks=b""):
+    """Encode a plain PNG of 16 bits per sample, of a kind that Pillow does not write."""
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    width, height = 40, 20
+    row = b"\0" + struct.pack(f">{len(samples)}H", *samples) * width
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0))
+    more = b"".join(chunk(name, data) for name, data in ([chunks] if chunks else []))
+    return b"\x89PNG\r\n\x1a\n" + header + more + chunk(b"IDAT", zlib.compress(row * height)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "mode", "expected"),
+    [
+        (png16(2, 65535, 0, 32896), "RGB", (255, 0, 128)),
+        (png16(6, 0, 0, 0, 32896), "RGB", (127, 127, 127)),
+        (png16(4, 0, 32896), "RGB", (127, 127, 127)),
+        (png16(0, 32896, chunks=(b"tRNS", struct.pack(">H", 1))), "L", 128),
+        (png16(0, 0, chunks=(b"tRNS", struct.pack(">H", 0))), "L", 255),
+        (b"P6 40 20 65535\n" + struct.pack(">3H", 65535, 0, 32896) * 800, "RGB", (255, 0, 128)),
+    ],
+    ids=["RGB", "RGBA", "LA", "L with another transparent level", "L with its level transparent", "PPM"],
+)
+def test_sixteen_bits_with_colour_or_transparency_are_scaled_and_flattened(data, mode, expected):
+    for result in everything(data):
+        assert looks(result)[0] == mode
+        assert is_close(looks(result)[1], expected)
+
+
+def test_a_picture_of_floating_point_numbers_is_refused():
+    with pytest.raises(BadImage):
+        render(encoded(Image.new("F", (20, 10), 0.5), "TIFF"), RENDERING)
+
+
+def transparent(mode, level, colour):
+    picture = Image.new("RGB" if "RGB" in mode else "L", (200, 100), colour)
+    picture.putalpha(level)
+    return picture
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(
+    ("mode", "level", "colour", "expected"),
+    [
+        ("RGBA", 0, pictures.RED, ("RGB", WHITE)),
+        ("RGBA", 128, pictures.RED, ("RGB", (255, 127, 127))),
+        ("RGBA", 255, pictures.RED, ("RGB", (255, 0, 0))),
+        ("LA", 0, 0, ("L", 255)),
+        ("LA", 128, 0, ("L", 127)),
+        ("LA", 255, 100, ("L", 100)),
+    ],
+)
+def test_alpha_is_laid_on_white(kind, mode, level, colour, expected):
+    for data in everything(encoded(transparent(mode, level, colour), kind)):
+        assert looks(data)[0] == expected[0]
+        assert is_close(looks(data)[1], expected[1])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_the_transparent_colour_of_a_palette_is_laid_on_white(kind):
+    picture = Image.new("P", (200, 100), 1)
+    picture.putpalette([*BLACK, *pictures.RED, *pictures.BLUE])
+    picture.paste(2, (0, 0, 100, 100))
+    for data in everything(encoded(picture, kind, transparency=1)):
+        result = decoded(data)
+        assert is_close(result.getpixel((result.width * 3 // 4, 2)), WHITE)
+        assert is_close(result.getpixel((result.width // 4, 2)), pictures.BLUE)
+
+
+def test_a_palette_with_levels_of_transparency_is_laid_on_white():
+    picture = Image.new("P", (200, 100), 1)
+    picture.putpalette([*BLACK, *pictures.RED])
+    for data in everything(encoded(picture, "PNG", transparency=bytes([255, 128]))):
+        assert is_close(looks(data)[1], (255, 127, 127))
+
+
+def test_a_single_transparent_colour_is_laid_on_white():
+    for data in everything(encoded(Image.new("RGB", (200, 100), pictures.RED), "PNG", transparency=pictures.RED)):
+        assert is_close(looks(data)[1], WHITE)
+
+
+def test_transparent_pictures_are_laid_on_the_background_of_the_settings():
+    for mode, colour in (("RGBA", pictures.RED), ("LA", 0)):
+        for data in everything(encoded(transparent(mode, 0, colour), "PNG"), Rendering(background="#0000ff")):
+            assert is_close(looks(data)[1], pictures.BLUE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(kind):
+    for data in everything(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), kind)):
+        assert looks(data)[0] == "RGB"
+        assert is_close(looks(data)[1], pictures.RED, 10)
+
+
+@pytest.mark.parametrize("kind", CARRIED)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_colours_with_a_profile_are_brought_to_srgb(kind, mode, swapped):
+    if (kind, mode) == ("JPEG", "RGBA"):
+        mode = "RGB"
+    for data in everything(encoded(Image.new(mode, (200, 100), pictures.RED), kind, icc_profile=swapped)):
+        assert is_close(looks(data)[1], pictures.GREEN, 10)
+
+
+@pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 128, b""])
+@pytest.mark.parametrize("kind", CARRIED)
+def test_a_broken_profile_is_passed_over(kind, profile):
+    for data in everything(encoded(quadrants(), kind, icc_profile=profile)):
+        assert pictures.corners(decoded(data)) == pictures.UPRIGHT
+
+
+def test_a_profile_for_another_kind_of_colours_is_passed_over(swapped):
+    for kind in ("PNG", "JPEG", "TIFF"):
+        for data in everything(encoded(Image.new("L", (200, 100), 100), kind, icc_profile=swapped)):
+            assert is_close(looks(data)[1], 100)
+    for data in everything(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), "TIFF", icc_profile=swapped)):
+        assert is_close(looks(data)[1], pictures.RED, 10)
+
+
+@pytest.mark.parametrize("kind", [*CARRIED, "GIF"])
+def test_no_metadata_comment_or_profile_is_carried_over(kind, swapped):
+    exif = Image.Exif()
+    exif[0x010E] = exif[0x8298] = "secret"
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("Comment", "secret")
+    notes.add_itxt("XML:com.adobe.xmp", "secret")
+    options = {"comment": b"secret", "icc_profile": swapped, "exif": exif, "xmp": b"secret", "dpi": (72, 72), "pnginfo": notes}
+    if kind == "TIFF":
+        options["tiffinfo"] = {0x02BC: b"secret"}
+        del options["exif"]
+    original = encoded(quadrants(200, 100), kind, **options)
+    assert b"secret" in original
+    for data in everything(original):
+        assert b"secret" not in data
+        assert b"ICC_PROFILE" not in data
+        assert {marker[0] for marker in decoded(data).applist} <= {"APP0"}
+        assert decoded(data).info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"}
+
+
+def test_the_qualities_are_those_of_the_settings():
+    data = encoded(Image.effect_noise((300, 200), 80), "PNG")
+    low = render(data, Rendering(jpeg_quality=10))
+    high = render(data, Rendering(preview_quality=10))
+    assert len(low.jpeg) < len(high.jpeg)
+    assert all(len(low.previews[size]) > len(high.previews[size]) for size in PREVIEW_SIZES)
+    assert len(preview(low.jpeg, 100, RENDERING)) > len(preview(low.jpeg, 100, Rendering(preview_quality=10)))
+
+
+def test_colours_of_a_converted_picture_are_kept_sharp():
+    """Single red columns on blue would run together where colours are stored at half the resolution."""
+    picture = Image.new("RGB", (32, 32), pictures.BLUE)
+    for column in range(0, 32, 2):
+        picture.paste(pictures.RED, (column, 0, column + 1, 32))
+    result = decoded(render(encoded(picture, "PNG"), RENDERING).jpeg)
+    assert is_close(result.getpixel((8, 8)), pictures.RED, 30)
+    assert is_close(result.getpixel((9, 8)), pictures.BLUE, 30)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pictures.jpeg(24, 16),
+        pictures.jpeg(24, 16, progressive=True),
+        pictures.jpeg(400, 300, quality=1),
+        encoded(quadrants(24, 16).convert("L")),
+        pictures.lying(6, "JPEG"),
+        encoded(quadrants(24, 16), "PNG"),
+        encoded(quadrants(24, 16).convert("P"), "PNG", transparency=1),
+    ],
+    ids=["JPEG", "progressive JPEG", "large JPEG", "grey JPEG", "JPEG with EXIF", "PNG", "PNG with palette"],
+)
+def test_a_jpeg_or_png_that_was_cut_anywhere_is_refused(data):
+    for length in range(len(data)):
+        with pytest.raises(BadImage):
+            render(data[:length], RENDERING)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(encoded(quadrants(), kind) for kind in ("BMP", "GIF", "PPM")),
+        *(encoded(quadrants(), "TIFF", compression=compression) for compression in TIFF_COMPRESSIONS),
+        b"P3 2 1 255\n255 255 255 255 255 255\n",
+    ],
+    ids=["BMP", "GIF", "PPM", *(f"TIFF {compression}" for compression in TIFF_COMPRESSIONS), "plain PPM"],
+)
+def test_a_picture_of_another_format_that_was_cut_is_refused(data):
+    render(data, RENDERING)
+    for length in range(0, len(data) - 8, max(1, len(data) // 150)):
+        with pytest.raises(BadImage):
+            render(data[:length], RENDERING)
+
+
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+def test_a_header_that_claims_too_many_pixels_is_refused_at_once(kind):
+    data = pictures.claiming(kind, 60_000, 60_000)
+    assert len(data) < 20_000
+    started = time.perf_counter()
+    with pytest.raises(TooManyPixels) as caught:
+        render(data, RENDERING)
+    assert time.perf_counter() - started < 2
+    assert caught.value.detail == "The picture has 3600000000 pixels, the limit is 75000000"
+
+
+def test_a_frame_larger_than_its_gif_is_counted():
+    data = bytearray(encoded(quadrants(), "GIF"))
+    frame = data.index(b",\0\0\0\0")
+    struct.pack_into("<HH", data, frame + 5, 60_000, 60_000)
+    with pytest.raises(TooManyPixels):
+        render(bytes(data), RENDERING)
+
+
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+def test_the_limit_on_pixels_is_exact(kind):
+    data = encoded(quadrants(), kind)
+    assert render(data, Rendering(max_pixels=64 * 48)).size == (64, 48)
+    with pytest.raises(TooManyPixels):
+        render(data, Rendering(max_pixels=64 * 48 - 1))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in pictures.FORMATS if kind != "GIF"])  # which is as large as its frame
+@pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
+def test_a_picture_without_pixels_is_refused(kind, size):
+    with pytest.raises(BadImage):
+        render(pictures.claiming(kind, *size), RENDERING)
+
+
+def attempt(data):
+    """Render bytes that may be anything; only these errors may come of it."""
+    with suppress(BadImage, TooManyPixels):
+        assert isinstance(render(data, Rendering(max_pixels=10_000)), Picture)
+
+
+@given(st.binary(max_size=2000))
+def test_random_bytes_are_refused(data):
+    with pytest.raises(BadImage):
+        render(data, RENDERING)
+
+
+SEEDS = [*(encoded(quadrants(), kind) for kind in pictures.FORMATS), pictures.lying(6, "TIFF"), pictures.lying(8, "PNG")]
+
+
+@given(st.sampled_from(SEEDS), st.data())
+@settings(max_examples=400)
+def test_damaged_pictures_raise_no_other_errors(seed, data):
+    damaged = bytearray(seed)
+    for _ in range(data.draw(st.integers(1, 8))):
+        position = data.draw(st.integers(0, min(len(seed), 400) - 1) | st.integers(0, len(seed) - 1))
+        damaged[position] = data.draw(st.integers(0, 255))
+    attempt(bytes(damaged))
+
+
+@given(
+    st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"GIF89a", b"P6 ", b"P3 2 2 255\n"]),
+    st.binary(),
+)
+def test_random_bytes_behind_a_signature_raise_no_other_errors(signature, data):
+    attempt(signature + data)
+
+
+def test_a_preview_of_what_is_no_picture_is_refused():
+    with pytest.raises(BadImage):
+        preview(b"no picture", 32, RENDERING)
+
+
+def test_the_pillow_that_is_installed_is_fit():
+    assert pillow_fault(allow_plain=False) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "allow_plain", "fault"),
+    [
+        ("12.3.0", False, "plain Pillow 12.3.0 is loaded: install Pillow-SIMD"),
+        ("12.2.9", True, "wants 12.3 or later"),
+        ("12.3.0", True, None),
+        ("13.0.0", True, None),
+    ],
+)
+def test_plain_pillow_is_refused_unless_it_is_allowed_and_new(monkeypatch, version, allow_plain, fault):
+    monkeypatch.setattr(PIL, "__version__", version)
+    found = pillow_fault(allow_plain)
+    assert found is None if fault is None else fault in found

@@ -1,0 +1,232 @@
+import json
+import struct
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from luna_image_store.record import (
+    FOOTER,
+    MAX_INDEX,
+    BadRecord,
+    Draft,
+    Index,
+    Part,
+    decode_index,
+    encode,
+    etag_of,
+    tail_length,
+    verified,
+)
+
+DRAFT = Draft("image/jpeg", "an account", {"name": "Ada"}, (640, 480), {160: b"preview 160", 96: b"96", 64: b"", 32: b"32"})
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+drafts = st.builds(
+    Draft,
+    texts,
+    st.none() | texts,
+    st.dictionaries(texts, texts),
+    st.none() | st.tuples(st.integers(1), st.integers(1)),
+    st.dictionaries(st.integers(1, 2048), st.binary(max_size=100)),
+)
+
+
+def whole(draft=DRAFT, *payload):
+    return b"".join(encode(draft, payload or (b"pay", b"load")))
+
+
+def with_index(change, version=1):
+    """Make a record whose index was changed, with a footer that fits it."""
+    record = whole()
+    start = len(record) - tail_length(record)
+    data = change(record[start : -FOOTER.size])
+    return record[:start] + data + FOOTER.pack(len(data), crc32(data), version, 0, b"LISR")
+
+
+def with_fields(**fields):
+    return with_index(lambda data: json.dumps({**json.loads(data), **fields}).encode())
+
+
+@given(drafts, st.lists(st.binary(max_size=100)), st.integers(0, 200))
+def test_what_is_encoded_is_decoded(draft, chunks, more):
+    record, payload = whole(draft, *chunks), b"".join(chunks or (b"pay", b"load"))
+    tail = record[-min(len(record), tail_length(record) + more) :]
+    index = decode_index(tail, len(record))
+    assert (index.content_type, index.account_id, index.meta, index.size) == (
+        *(draft.content_type, draft.account_id),
+        *(draft.meta, draft.size),
+    )
+    assert index.etag == etag_of(payload)
+    assert index.payload.check(record[: index.payload.length], "payload") == payload
+    for size, data in draft.previews.items():
+        start = index.offset(size)
+        assert index.parts[size].check(record[start : start + len(data)], "preview") == data
+
+
+def test_the_form_on_disk_stays_as_it_is_described():
+    record = whole()
+    length, crc, version, zero, magic = struct.unpack("<IIHH4s", record[-16:])
+    index = record[-16 - length : -16]
+    assert (version, zero, magic, crc) == (1, 0, b"LISR", crc32(index))
+    assert record.startswith(b"payload" + b"preview 160" + b"96" + b"32" + index)
+    fields = json.loads(index)
+    assert fields.pop("created") > 0
+    assert fields == {
+        "content_type": "image/jpeg",
+        "account_id": "an account",
+        "meta": {"name": "Ada"},
+        "etag": etag_of(b"payload"),
+        "payload": [7, crc32(b"payload")],
+        "parts": {"160": [11, crc32(b"preview 160")], "96": [2, crc32(b"96")], "64": [0, 0], "32": [2, crc32(b"32")]},
+        "size": [640, 480],
+    }
+
+
+def test_a_payload_is_passed_through_piece_by_piece():
+    seen = []
+
+    def payload():
+        for chunk in (b"a", b"b"):
+            seen.append(chunk)
+            yield chunk
+
+    pieces = encode(Draft("text/plain"), payload())
+    assert seen == []
+    assert next(pieces) == b"a"
+    assert seen == [b"a"]
+
+
+def test_a_preview_is_found_where_it_lies():
+    index = decode_index(whole(), len(whole()))
+    assert [index.offset(size) for size in (160, 96, 64, 32)] == [7, 18, 20, 20]
+    assert index.length() == 22
+    with pytest.raises(KeyError):
+        index.offset(33)
+
+
+def test_keys_of_an_index_that_are_not_known_are_kept():
+    record = with_fields(colour="blue", tags=["a"])
+    index = decode_index(record, len(record))
+    assert index.extra == {"colour": "blue", "tags": ["a"]}
+    assert Index.from_json(index.to_json()) == index
+
+
+@pytest.mark.parametrize("version", [0, 2, 65535])
+def test_an_unknown_version_is_refused_and_named(version):
+    with pytest.raises(BadRecord, match=f"format version {version} is not known, only 1"):
+        tail_length(with_index(lambda data: data, version))
+
+
+def test_a_damaged_byte_of_the_tail_never_goes_unseen():
+    record = whole()
+    unused = {len(record) - 6, len(record) - 5}
+    for position in set(range(len(record) - tail_length(record), len(record))) - unused:
+        damaged = bytearray(record)
+        damaged[position] ^= 0x40
+        with pytest.raises(BadRecord):
+            decode_index(bytes(damaged), len(damaged))
+
+
+def test_a_record_that_was_cut_anywhere_is_refused():
+    record = whole()
+    for length in range(len(record)):
+        with pytest.raises(BadRecord):
+            decode_index(record[:length], length)
+
+
+@pytest.mark.parametrize("more", [-1, 1, 1000])
+def test_a_record_of_another_length_is_refused(more):
+    with pytest.raises(BadRecord, match=r"the record has \d+ bytes, its index tells of \d+"):
+        decode_index(whole(), len(whole()) + more)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"",
+        lambda data: b"{",
+        lambda data: b"[]",
+        lambda data: b"null",
+        lambda data: b"{}",
+        lambda data: data.replace(b"Ada", b"\xff"),
+        lambda data: b" " * MAX_INDEX + data,
+    ],
+)
+def test_an_index_that_is_none_is_refused(change):
+    record = with_index(change)
+    with pytest.raises(BadRecord):
+        decode_index(record, len(record))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"payload": None},
+        {"payload": [7]},
+        {"payload": [7, 0, 0]},
+        {"payload": ["7", 0]},
+        {"payload": [None, 0]},
+        {"parts": []},
+        {"parts": {"big": [1, 1]}},
+        {"parts": {"160": ["15", 0]}},
+        {"payload": [-1, 0]},
+        {"size": 7},
+        {"created": 1e300},
+        {"created": -1},
+        {"etag": 5},
+        {"content_type": 7},
+        {"account_id": []},
+        {"meta": {"name": 5}},
+    ],
+)
+def test_an_index_with_values_of_another_kind_is_refused(fields):
+    record = with_fields(**fields)
+    with pytest.raises(BadRecord):
+        decode_index(record, len(record))
+
+
+@given(st.binary(max_size=300))
+def test_other_bytes_are_refused(data):
+    with pytest.raises(BadRecord):
+        decode_index(data, len(data))
+    with pytest.raises(BadRecord):
+        decode_index(data + b"LISR", len(data) + 4)
+
+
+@pytest.mark.parametrize("data", [b"dat", b"data ", b"dats", b""])
+def test_a_part_is_told_from_other_bytes(data):
+    with pytest.raises(BadRecord, match="the payload fails its CRC"):
+        Part(4, crc32(b"data")).check(data, "the payload")
+    assert Part(4, crc32(b"data")).check(b"data", "the payload") == b"data"
+
+
+@given(st.integers(min_value=1, max_value=2000))
+def test_a_whole_record_passes_in_pieces_of_any_size(step):
+    record = whole()
+    pieces = [record[start : start + step] for start in range(0, len(record), step)]
+    assert b"".join(verified(decode_index(record, len(record)), pieces)) == record
+
+
+def test_a_damaged_byte_of_a_whole_record_never_goes_unseen():
+    record = whole()
+    index = decode_index(record, len(record))
+    unused = {len(record) - 6, len(record) - 5}
+    for position in set(range(len(record))) - unused:
+        damaged = bytearray(record)
+        damaged[position] ^= 0x40
+        with pytest.raises(BadRecord):
+            list(verified(index, [bytes(damaged)]))
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:5], lambda data: b"", lambda data: data + data])
+def test_a_whole_record_of_another_length_is_refused(change):
+    record = whole()
+    with pytest.raises(BadRecord):
+        list(verified(decode_index(record, len(record)), [change(record)]))
+
+
+def test_a_payload_whose_sum_fits_but_not_its_etag_is_refused():
+    record = with_fields(etag="0" * 32)
+    with pytest.raises(BadRecord, match="ETag"):
+        list(verified(decode_index(record, len(record)), [record]))

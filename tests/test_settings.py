@@ -1,0 +1,214 @@
+import pytest
+from marshmallow import fields
+
+from luna_image_store.settings import FILE_VARIABLE, PREFIX, SECTIONS, SettingsError, load, masked
+
+DECLARED = [(section, key, field) for section, schema in SECTIONS.items() for key, field in schema.fields.items()]
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a settings file, and give its path."""
+
+    def write(text):
+        path = tmp_path / "settings.toml"
+        path.write_text(text, "utf-8")
+        return str(path)
+
+    return write
+
+
+def from_environ(name, value):
+    section, _, key = name.partition("__")
+    return load(environ={PREFIX + name: value})[section][key]
+
+
+def test_each_setting_has_its_default():
+    settings = load(environ={})
+    assert settings.keys() == SECTIONS.keys()
+    for section, key, field in DECLARED:
+        assert settings[section][key] == field.load_default
+
+
+def test_the_defaults_are_those_that_are_documented():
+    settings = load(environ={})
+    assert settings["HTTP"]["BIND"] == "127.0.0.1:5020"
+    assert settings["STORAGE"]["TYPE"] == "disk"
+    assert settings["LOCAL_STORAGE"] == {"PATH": "./var/storage", "DURABLE": True}
+    assert settings["IMAGES"]["JPEG_QUALITY"] == 95
+    assert settings["IMAGES"]["BACKGROUND"] == "#ffffff"
+    assert settings["OBJECTS"]["MAX_SIZE"] == 2**30
+
+
+def test_a_file_outweighs_the_defaults_and_the_environment_the_file(file):
+    path = file("[IMAGES]\nMAX_SIZE = 10\nMAX_PIXELS = 20\n[OBJECTS]\nMAX_SIZE = 30\n")
+    settings = load(path, {f"{PREFIX}IMAGES__MAX_SIZE": "11"})
+    assert (settings["IMAGES"]["MAX_SIZE"], settings["IMAGES"]["MAX_PIXELS"], settings["OBJECTS"]["MAX_SIZE"]) == (11, 20, 30)
+    assert settings["IMAGES"]["JPEG_QUALITY"] == 95
+
+
+def test_the_environment_may_name_the_file_and_an_argument_outweighs_it(file, tmp_path):
+    environ = {FILE_VARIABLE: file("[IMAGES]\nMAX_SIZE = 10\n")}
+    assert load(environ=environ)["IMAGES"]["MAX_SIZE"] == 10
+    other = tmp_path / "other.toml"
+    other.write_text("[IMAGES]\nMAX_SIZE = 12\n")
+    assert load(str(other), environ)["IMAGES"]["MAX_SIZE"] == 12
+
+
+def test_other_variables_of_the_environment_are_left_alone():
+    assert load(environ={"PATH": "/bin", "LUNA_IMAGE_STORE": "x", "LUNA_IMAGE_STORE_X": "y"}) == load(environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("HTTP__WORKERS", "8", 8),
+        ("HTTP__WORKERS", "0", 0),
+        ("IMAGES__MAX_SIZE", "1_000_000", 1_000_000),
+        ("S3__READ_TIMEOUT", "0.5", 0.5),
+        ("S3__READ_TIMEOUT", "7", 7.0),
+        ("LOCAL_STORAGE__DURABLE", "false", False),
+        ("LOCAL_STORAGE__DURABLE", "False", False),
+        ("S3__VERIFY_SSL", "TRUE", True),
+        ("S3__REGION", "true", "true"),
+        ("S3__ACCESS_KEY_ID", "0123", "0123"),
+        ("S3__REGION", "", ""),
+        ("S3__ENDPOINT_URL", "https://s3.example:9000/prefix", "https://s3.example:9000/prefix"),
+        ("LOCAL_STORAGE__PATH", 'a "quoted" path', 'a "quoted" path'),
+        ("LUNA_SERVICE_METRICS__EXTRA_LABELS", '{site = "north", rack = "7"}', {"site": "north", "rack": "7"}),
+        ("LUNA_SERVICE_METRICS__EXTRA_LABELS", "{}", {}),
+    ],
+)
+def test_variables_are_read_by_the_kind_of_their_setting(name, text, value):
+    seen = from_environ(name, text)
+    assert seen == value
+    assert type(seen) is type(value)
+
+
+BAD_VALUES = [
+    ("HTTP__WORKERS", "-1"),
+    ("HTTP__WORKERS", "two"),
+    ("HTTP__WORKERS", "1.5"),
+    ("HTTP__WORKERS", ""),
+    ("HTTP__WORKERS", "true"),
+    ("HTTP__REQUEST_TIMEOUT", "0"),
+    ("HTTP__BIND", ""),
+    ("STORAGE__TYPE", "tape"),
+    ("LOCAL_STORAGE__PATH", ""),
+    ("LOCAL_STORAGE__DURABLE", "maybe"),
+    ("LOCAL_STORAGE__DURABLE", "2"),
+    ("LOCAL_STORAGE__DURABLE", "{}"),
+    ("S3__READ_TIMEOUT", "0"),
+    ("S3__READ_TIMEOUT", "inf"),
+    ("S3__READ_TIMEOUT", "nan"),
+    ("S3__ADDRESSING_STYLE", "host"),
+    ("S3__ENDPOINT_URL", "s3.example:9000"),
+    ("S3__ENDPOINT_URL", "ftp://s3.example"),
+    ("S3__ENDPOINT_URL", "http://"),
+    ("S3__ENDPOINT_URL", "http://s3.example:port"),
+    ("S3__ENDPOINT_URL", "http://[::1"),
+    ("S3__ENDPOINT_URL", "http://s3.example/?a=b"),
+    ("S3__ENDPOINT_URL", "http://user:password@s3.example"),
+    ("IMAGES__JPEG_QUALITY", "0"),
+    ("IMAGES__JPEG_QUALITY", "101"),
+    ("HTTP__BIND", "127.0.0.1:99999"),
+    ("HTTP__BIND", "127.0.0.1:notaport"),
+    ("HTTP__BIND", "fd://3"),
+    ("HTTP__BIND", "unix:"),
+    ("IMAGES__BACKGROUND", "white"),
+    ("IMAGES__BACKGROUND", "#fff"),
+    ("IMAGES__BACKGROUND", "#ffffff\n"),
+    ("IMAGES__MAX_SIZE", "1\nMAX_PIXELS = 1"),
+    ("LUNA_IMAGE_STORE_LOGGER__LOG_LEVEL", "LOUD"),
+    ("INFLUX_MONITORING__PORT", "65536"),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", "[1]"),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", "{site = 1}"),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", "north"),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", '{"site-name" = "north"}'),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", '{__site = "north"}'),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", '{path = "north"}'),
+    ("LUNA_SERVICE_METRICS__EXTRA_LABELS", '{le = "north"}'),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD_VALUES)
+def test_a_bad_value_is_named_with_the_variable_it_came_from(name, text):
+    with pytest.raises(SettingsError) as caught:
+        from_environ(name, text)
+    assert name.replace("__", ".") + ":" in str(caught.value)
+    assert str(caught.value).endswith(f"(from {PREFIX}{name})")
+
+
+def test_bad_values_are_named_together_each_with_where_it_came_from(file):
+    path = file('[HTTP]\nWORKERS = "4"\n')
+    with pytest.raises(SettingsError) as caught:
+        load(path, {f"{PREFIX}HTTP__THREADS": "-1"})
+    faults = sorted(str(caught.value).split("; "))
+    assert faults[0].startswith("HTTP.THREADS: ")
+    assert faults[0].endswith(f"(from {PREFIX}HTTP__THREADS)")
+    assert faults[1].startswith("HTTP.WORKERS: ")
+    assert faults[1].endswith(f"(from {path})")
+
+
+@pytest.mark.parametrize("text", ["[HTTP]\nPROT = 1\n", "[HTTP]\nbind = 'x'\n"])
+def test_an_unknown_key_of_a_file_is_named(file, text):
+    with pytest.raises(SettingsError, match=r"HTTP\.(PROT|bind): "):
+        load(file(text), {})
+
+
+def test_an_unknown_section_of_a_file_is_named_with_those_there_are(file):
+    with pytest.raises(SettingsError, match=r"there is no section HTPT; there are HTTP, STORAGE, .*") as caught:
+        load(file("[HTPT]\nBIND = 'x'\n"), {})
+    assert "settings.toml" in str(caught.value)
+
+
+def test_a_key_outside_of_a_section_is_named(file):
+    with pytest.raises(SettingsError, match=r"settings\.toml: BIND stands outside of a \[SECTION\]"):
+        load(file("BIND = 'x'\n"), {})
+
+
+@pytest.mark.parametrize("name", ["HTTP__PROT", "HTPT__BIND", "HTTP", "HTTP__", "__BIND", "", "http__bind"])
+def test_an_unknown_variable_is_named(name):
+    with pytest.raises(SettingsError, match=f"environment variable {PREFIX}{name}: there is no such setting"):
+        load(environ={PREFIX + name: "x"})
+
+
+@pytest.mark.parametrize("content", [None, b"[HTTP", b"a = ", b"\xff", b"[HTTP]\nBIND = 'a'\nBIND = 'b'\n"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "broken.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=r"settings file .*/broken\.toml: "):
+        load(str(path), {})
+
+
+def test_secrets_are_masked_where_they_are_set():
+    secrets = {(section, key) for section, key, field in DECLARED if field.metadata["secret"]}
+    assert secrets == {("S3", "SECRET_ACCESS_KEY"), ("INFLUX_MONITORING", "TOKEN")}
+    settings = load(environ={f"{PREFIX}{section}__{key}": "secret" for section, key in secrets})
+    shown = masked(settings)
+    for section, key, _ in DECLARED:
+        assert shown[section][key] == ("***" if (section, key) in secrets else settings[section][key])
+    assert masked(load(environ={})) == load(environ={})
+
+
+def test_names_that_tell_of_a_secret_are_secrets():
+    for _, key, field in DECLARED:
+        if any(word in key for word in ("SECRET", "TOKEN", "PASSWORD")):
+            assert field.metadata["secret"], key
+
+
+@pytest.mark.parametrize(("section", "key", "field"), DECLARED, ids=[f"{section}.{key}" for section, key, _ in DECLARED])
+def test_each_setting_is_described_and_its_default_is_valid(section, key, field):
+    text = field.metadata["description"]
+    assert text.endswith(".")
+    assert text.count("`") % 2 == 0
+    assert isinstance(field, fields.Field)
+    assert field.deserialize(field.load_default) == field.load_default
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_has_an_introduction(section):
+    text = type(SECTIONS[section]).__doc__
+    assert text.endswith(".")
+    assert text != type(SECTIONS[section]).__mro__[1].__doc__
