@@ -1,47 +1,36 @@
-"""The workers of gunicorn: each request comes on a connection of its own, and no client can hold a worker or a thread for long.
+"""Connections of clients, none of which can hold a worker or a thread for long.
 
-gunicorn's own workers wait for a silent client without end, and take a long transfer for a hang. Here a client has a budget of
-time that grows with the bytes it moves, a transfer tells the arbiter that the worker is alive, and what gunicorn refuses before
-the application sees it is answered in the form of the interface.
+gunicorn waits for a silent client without end, and takes a long transfer for a hang. Here a client is heard out before anybody
+works for it: its request is taken as it comes, up to a size. For what is larger it has a budget of time that grows with the bytes
+it moves, and a transfer tells that the worker is alive.
 """
 
 import errno
-import json
 import logging
-import mmap
 import os
-import select
-import signal
+import re
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
-from gunicorn.http import get_parser
-from gunicorn.http.errors import NoMoreData, ParseException
-from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
-from gunicorn.workers.sync import SyncWorker
-
-from luna_image_store.errors import InternalError, InvalidRequest, ServiceError
-from luna_image_store.logs import request_id
-from luna_image_store.middleware import HEADER, new_request_id
-from luna_image_store.phase import Phase
+from gunicorn.http import Request, RequestParser
 
 RATE = 10_000  # bytes per second that a client must move in the long run
 STEP = 256 * 1024  # bytes sent at once; at RATE it takes less than the least sensible timeout
 LINGER_SECONDS, LINGER_SILENCE = 10.0, 2.0
-ACCEPT_SECONDS = 5  # that the kernel holds a connection without data
-FIRST_BYTE_SECONDS = 1  # that a worker waits for the first data of such a one
-SIGN_SECONDS = 1  # between two signs of life during a transfer
-LOOK_UP = 1.0  # seconds
-QUEUE_SECONDS = 5.0  # for which a worker empties the queue of a socket that is closed
-MARGIN = 5  # seconds by which a client is given up before the arbiter gives up the worker
+SILENT_SECONDS = 2.0  # that a new connection is kept on which nothing comes
+MOST_HEARD = 256 * 1024  # bytes of a request that are taken before it is served: nearly all pictures of faces
+MOST_OF_A_HEAD = 64 * 1024  # bytes without the end of a head, after which the parser shall say what it thinks of it
+HEAD_END = b"\r\n\r\n"
 
 Moved = TypeVar("Moved", bytes, int)
+
+find_length = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE).search
+needs_an_answer = re.compile(rb"\r\n(?:expect|transfer-encoding):", re.IGNORECASE).search  # before its length is known
 
 logger = logging.getLogger(__name__)
 
@@ -57,35 +46,87 @@ class Connection:
         self._alive = alive
         self._patience = patience
         self._budget = patience
-        self._told = 0.0
-        self.has_spoken = False
-        self._limit(socket.SO_RCVTIMEO, FIRST_BYTE_SECONDS)
+        self._heard = bytearray()
+        self._wanted = 0  # bytes that make a whole request; 0 until its head has come
+        self._until = time.monotonic() + SILENT_SECONDS
+        self._held = b""
+        self.is_given_up = False
+        self._limit(socket.SO_RCVTIMEO, patience)
         self._limit(socket.SO_SNDTIMEO, patience)
         self.fileno, self.settimeout, self.shutdown = client.fileno, client.settimeout, client.shutdown
 
     def setblocking(self, flag: bool) -> None:
         """Do nothing: it waits, for as long as its budget lasts; and gunicorn asks even when it is closed."""
 
+    def hear(self) -> bool:
+        """Take what has come, and tell whether that is a request to be served, or the end."""
+        try:
+            data = self._client.recv(MOST_HEARD - len(self._heard), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        if not self._heard:
+            self._until, self._wanted = time.monotonic() + self._patience, 0
+        self._heard += data
+        return not data or self._is_enough(len(self._heard) - len(data))
+
+    def hear_again(self, data: bytes) -> bool:
+        """Take back what came with a request but is not of it, and tell whether that is another one."""
+        self._heard[:0] = data
+        self._until, self._wanted = time.monotonic() + self._patience, 0
+        return bool(self._heard) and self._is_enough(0)
+
+    def _is_enough(self, known: int) -> bool:
+        """Tell whether a request has come, or as much of it as is taken beforehand. In the first `known` bytes no head ends."""
+        if not self._wanted and (end := self._heard.find(HEAD_END, max(0, known - len(HEAD_END)))) >= 0:
+            self._wanted = _length(bytes(self._heard[: end + len(HEAD_END)]))
+        return len(self._heard) >= min(self._wanted or MOST_OF_A_HEAD, MOST_HEARD)
+
+    @property
+    def until(self) -> float:
+        """Give the monotonic time until which the rest of the request must come."""
+        return self._until + len(self._heard) / RATE
+
+    def give_up(self) -> bool:
+        """Wait no longer for the rest of a request; tell whether some of it has come, and wants an answer."""
+        self.is_given_up = True
+        self._limit(socket.SO_RCVTIMEO, 0)
+        return bool(self._heard)
+
     def recv(self, size: int) -> bytes:
-        """Receive some bytes."""
-        data = self._wait(lambda: self._client.recv(size), len)
-        if not self.has_spoken:
-            self.has_spoken = True
-            self._limit(socket.SO_RCVTIMEO, self._patience)
-        return data
+        """Give some of the bytes that have come, or wait for some."""
+        if self._heard:
+            data = bytes(self._heard[:size])
+            del self._heard[:size]
+            return data
+        return self._wait(lambda: self._client.recv(size), len)
 
     def send(self, data: bytes | memoryview) -> int:
         """Send some bytes."""
         return self._wait(lambda: self._client.send(data), int)
 
     def sendall(self, data: bytes) -> None:
-        """Send all bytes."""
+        """Send all bytes, together with those that come right after them: head and body of an answer leave at once."""
+        if len(self._held) + len(data) > STEP:
+            self.flush()
+            self._send_all(data)
+        else:
+            self._held += data
+
+    def flush(self) -> None:
+        """Send what is held back."""
+        held, self._held = self._held, b""
+        self._send_all(held)
+
+    def _send_all(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
             rest = rest[self.send(rest[:STEP]) :]
 
     def sendfile(self, file: BinaryIO, offset: int, count: int) -> None:
         """Send `count` bytes of a file from `offset`, without reading them."""
+        self.flush()
         end = offset + count
         while offset < end:
             send = partial(os.sendfile, self._client.fileno(), file.fileno(), offset, min(end - offset, STEP))
@@ -107,8 +148,8 @@ class Connection:
         self._client.close()
 
     def _limit(self, direction: int, seconds: float) -> None:
-        """Let the kernel end a wait of this direction."""
-        self._client.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", int(seconds), 0))
+        """Let the kernel end a wait of this direction; at once is after a microsecond."""
+        self._client.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", int(seconds), 0 if seconds else 1))
 
     def _wait(self, move: Callable[[], Moved], count: Callable[[Moved], int]) -> Moved:
         """Move bytes, and take the time off the budget that the client was waited for."""
@@ -124,145 +165,30 @@ class Connection:
             self._budget = self._patience  # for the answer that tells it so
             logger.info("a client was too slow and is given up")
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow")
-        if now - self._told > SIGN_SECONDS:
-            self._told = now
-            self._alive()
+        self._alive()
         return moved
 
 
-class Serving:
-    """What both workers share: serving one connection from its first byte to its end, and its own beginning and end."""
-
-    app: Any
-    cfg: Any
-    sockets: list[Any]
-    is_leaving = False
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._up = mmap.mmap(-1, 1)  # the master sees it too
-
-    @property
-    def is_up(self) -> bool:
-        """Tell whether the worker takes requests."""
-        return bool(self._up[0])
-
-    def init_signals(self) -> None:
-        """Take the signals that came before they could be heeded."""
-        super().init_signals()  # type: ignore[misc]  # of the worker that this is mixed into
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
-
-    def begin(self) -> None:
-        """Let the kernel hold connections until they bring data: browsers open some in advance."""
-        for listener in self.sockets:
-            if listener.family in (socket.AF_INET, socket.AF_INET6):
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, ACCEPT_SECONDS)
-        self._up[0] = 1
-        os.kill(os.getppid(), signal.SIGCHLD)  # the master looks after its workers then
-
-    def closing(self) -> Iterator[Any]:
-        """Give each listener that a connection waits at, if nobody else will ever take it."""
-        phase, until = getattr(self.app, "phase", None), time.monotonic() + QUEUE_SECONDS
-        while phase and phase.get() is Phase.CLOSING and time.monotonic() < until:
-            ready, _, _ = select.select(self.sockets, (), (), 0)
-            if not ready:
-                return
-            yield from ready
-
-    @property
-    def patience(self) -> float:
-        """Give the seconds that a client may keep the service waiting."""
-        return float(self.cfg.timeout - MARGIN)
-
-    def serve(self, connection: Connection, addr: Any, respond: Callable[[Any], object]) -> None:
-        """Read a request, hand it to `respond`, close the connection. Nothing that a client sends gets out of here."""
-        req = None
-        try:
-            req = next(get_parser(self.cfg, connection, addr))
-            req.force_close()
-            respond(req)
-        except (StopIteration, NoMoreData, ConnectionError) as ex:
-            logger.debug("the client is gone: %r", ex)
-        except Exception as ex:
-            self.handle_error(req, connection, addr, ex)
-        finally:
-            if connection.has_spoken and (req is None or _has_unread_body(req)):
-                connection.linger()
-            connection.close()
-            request_id.set("-")
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer, in the form of the interface, what did not reach the application, or what it could not answer."""
-        request_id.set(new_request_id())
-        error: ServiceError
-        if isinstance(exc, ParseException):
-            error = InvalidRequest(str(exc).encode("ascii", "backslashreplace").decode())
-            logger.warning("refused before it reached the application: %r", exc)
-        else:
-            error = InternalError()
-            logger.error("ended by a fault of the server", exc_info=exc)
-        body = json.dumps(error.body())
-        head = (
-            f"HTTP/1.1 {error.row.status} {HTTPStatus(error.row.status).phrase}",
-            "Connection: close",
-            f"{HEADER}: {request_id.get()}",
-        )
-        lines = (*head, "Content-Type: application/json", f"Content-Length: {len(body)}", "", body)
-        with suppress(OSError):
-            client.sendall("\r\n".join(lines).encode())
+def _length(head: bytes) -> int:
+    """Count the bytes of head and body that are worth waiting for."""
+    found = None if needs_an_answer(head) else find_length(head)
+    return len(head) + (int(found[1]) if found else 0)
 
 
-class ThreadedWorker(Serving, ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Serves several requests at once, each in a thread, for a storage that keeps them waiting."""
+class CarefulRequest(Request):  # type: ignore[misc]  # gunicorn has no types
+    """A request that is the last one of its connection if its body was not wanted: where the next would begin is unknown."""
 
-    def run(self) -> None:
-        """Serve until told to stop."""
-        self.begin()
-        super().run()
+    def should_close(self) -> bool:
+        """Tell whether the connection ends with this request."""
+        return bool(super().should_close()) or self.has_unread_body()
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Take connections or not; the last thing that a worker does is to stop taking them."""
-        if not self.alive:
-            for listener in self.closing():
-                self.accept(listener)
-        super().set_accept_enabled(enabled)
-
-    def handle(self, conn: TConn) -> object:
-        """Serve one connection in a thread; until it has spoken it waits in none, unless the worker stops."""
-        if not conn.wait_for_data(0 if self.alive else FIRST_BYTE_SECONDS):
-            return self.alive and _DEFER
-        conn.sock.setblocking(True)
-        conn.sock = Connection(conn.sock, lambda: None, self.patience)  # it is the main thread that tells of life
-        self.serve(conn.sock, conn.client, lambda req: self.handle_request(req, conn))
-        return False
-
-    def finish_request(self, conn: TConn, future: Any) -> None:
-        """Go on with a connection that has not spoken: also when the worker was told to stop since, or its request were lost."""
-        if not self.alive and not future.exception() and future.result() is _DEFER:
-            self.enqueue_req(conn)
-        else:
-            super().finish_request(conn, future)
+    def has_unread_body(self) -> bool:
+        """Tell whether a body was left unread, in whole or in part: then the client may still be sending."""
+        reader = self.body.reader
+        return bool(getattr(reader, "length", 0) or getattr(reader, "parser", None))
 
 
-class SequentialWorker(Serving, SyncWorker):  # type: ignore[misc]
-    """Serves one request after the other."""
+class Parser(RequestParser):  # type: ignore[misc]
+    """Reads the requests of a connection."""
 
-    def run(self) -> None:
-        """Serve until told to stop."""
-        self.timeout = LOOK_UP  # gunicorn would wait for a connection as long as for a hung worker, and its parent may be gone
-        self.begin()
-        super().run()
-        for listener in self.closing():
-            with suppress(BlockingIOError, ConnectionAbortedError):  # another worker has taken it, or it is gone
-                self.accept(listener)
-
-    def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
-        """Serve one connection."""
-        connection = Connection(client, self.notify, self.patience)
-        self.serve(connection, addr, lambda req: self.handle_request(listener, req, connection, addr))
-
-
-def _has_unread_body(req: Any) -> bool:
-    """Tell whether a body was left unread, in whole or in part: only then may the client still be sending."""
-    reader = req.body.reader
-    return bool(getattr(reader, "length", 0) or getattr(reader, "parser", None))
+    mesg_class = CarefulRequest

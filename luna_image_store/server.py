@@ -15,13 +15,13 @@ from gunicorn.glogging import Logger
 from luna_image_store import capacity, imaging, logs
 from luna_image_store.app import create_app, create_storage
 from luna_image_store.arbiter import Arbiter
-from luna_image_store.connections import FIRST_BYTE_SECONDS, MARGIN, SequentialWorker, ThreadedWorker
 from luna_image_store.monitoring import monitor
 from luna_image_store.monitoring.slots import Slots
 from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.settings import Settings, SettingsError, load
 from luna_image_store.storage.base import Storage
 from luna_image_store.storage.files import FILE_MASK
+from luna_image_store.workers import MARGIN, MOST_CONNECTIONS, SequentialWorker, ThreadedWorker
 
 MEMORY_FILES = "/dev/shm"  # noqa: S108  # where gunicorn's heartbeat files never wait for a disk
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -83,7 +83,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "timeout": http["REQUEST_TIMEOUT"] + MARGIN,
         "graceful_timeout": http["GRACEFUL_TIMEOUT"],
         "worker_tmp_dir": MEMORY_FILES if os.path.isdir(MEMORY_FILES) else None,
-        "keepalive": FIRST_BYTE_SECONDS,  # how long a threaded worker waits for a silent connection: none is used twice
+        "keepalive": http["KEEPALIVE_TIMEOUT"],
+        "worker_connections": MOST_CONNECTIONS,
         "control_socket_disable": True,
         "forwarder_headers": "",  # no header of a client changes what its request is
         "secure_scheme_headers": {},

@@ -103,14 +103,13 @@ class Http(SectionSchema):
         _check_address,
     )
     WORKERS = _whole(0, "Worker processes. 0: two per core on a disk (durable saves wait for it), one per core on S3.", 0, 1000)
-    THREADS = _whole(
-        0, "Threads per worker. 0: one on a disk, eight on S3. With several, a client that stalls holds its thread.", 0, 1000
-    )
+    THREADS = _whole(0, "Threads per worker. 0: one on a disk, eight on S3.", 0, 1000)
     REQUEST_TIMEOUT = _whole(
         60,
         "Seconds that a client may keep the service waiting; it gets them back at one for each 10 kB that it moves. "
         "A worker that hangs for five seconds longer is replaced.",
     )
+    KEEPALIVE_TIMEOUT = _whole(5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0)
     GRACEFUL_TIMEOUT = _whole(30, "Seconds that running requests have to end when the service stops or reloads.")
     DRAIN_TIME = _whole(
         0,

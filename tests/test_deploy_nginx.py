@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from luna_image_store.connections import MARGIN
 from luna_image_store.settings import load
+from luna_image_store.workers import MARGIN
 
 SITE = (Path(__file__).parents[1] / "deploy" / "nginx" / "luna-image-store.conf").read_text("utf-8")
 DIRECTIVES = re.sub("#.*", "", SITE)

@@ -37,7 +37,7 @@ LAYERS = (
         *("tools.inspection", "tools.verify", "tools.stats", "tools.moving", "tools.migrate"),
         *("tools.taking", "tools.importing", "tools.giving", "tools.exporting"),
     },
-    {"connections", "arbiter", "server", "wsgi", "tools.commands", "cli"},
+    {"connections", "workers", "arbiter", "server", "wsgi", "tools.commands", "cli"},
 )
 NUMBERS = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 WITHIN_A_LAYER = {
@@ -65,7 +65,8 @@ WITHIN_A_LAYER = {
     ("monitoring.tracing", "logs"),
     *((f"resources.{name}", "resources.base") for name in ("buckets", "health", "images", "objects", "system")),
     ("server", "arbiter"),
-    ("server", "connections"),
+    ("server", "workers"),
+    ("workers", "connections"),
     ("tools.exits", "tools.report"),
     ("tools.migrate", "tools.moving"),
     ("tools.verify", "tools.inspection"),
@@ -79,7 +80,7 @@ PLACES = {
     "PIL": {"opening", "imaging"},
     "boto3": {"storage.s3_client"},
     "botocore": {"storage.s3_client", "storage.s3_errors"},
-    "gunicorn": {"arbiter", "connections", "server"},
+    "gunicorn": {"arbiter", "connections", "server", "workers"},
     "marshmallow": {"settings", *(module for module, number in NUMBERS.items() if number >= 5)},
     "apispec": {"openapi"},
     "click": {"cli", "tools.commands"},

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from luna_image_store.connections import MARGIN, SequentialWorker, ThreadedWorker
 from luna_image_store.server import check, options
 from luna_image_store.settings import PREFIX, SettingsError, load
+from luna_image_store.workers import MARGIN, SequentialWorker, ThreadedWorker
 
 CORES = len(os.sched_getaffinity(0))
 

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import requests
@@ -36,15 +38,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-    @classmethod
-    def parse(cls, data: bytes) -> "Answer":
-        head, _, body = data.partition(b"\r\n\r\n")
-        if head.startswith(b"HTTP/1.1 1"):  # 100 Continue
-            return cls.parse(body)
-        status, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        return cls(int(status.split(" ")[1]), headers, body)
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -84,12 +77,12 @@ class Endpoint:
             yield client
 
     def exchange(self, data: bytes, half_close: bool = False) -> Answer | None:
-        """Send bytes and read to the end; None where the service hangs up without an answer."""
+        """Send bytes and read the answer; None where the service hangs up without one."""
         with self.connection() as client:
             client.sendall(data)
             if half_close:
                 client.shutdown(socket.SHUT_WR)
-            return read_answer(client)
+            return read_answer(client, data.partition(b" ")[0].decode("latin-1"))
 
 
 class Service(Endpoint):
@@ -189,9 +182,20 @@ class Service(Endpoint):
         return self._log.read_text("utf-8")
 
 
-def read_answer(client: socket.socket) -> Answer | None:
-    data = b"".join(iter(lambda: client.recv(65536), b""))
-    return Answer.parse(data) if data else None
+def read_answer(client: socket.socket, method: str = "GET") -> Answer | None:
+    """Read one answer, and no further; None where the connection ends without one."""
+    unbuffered = SimpleNamespace(makefile=lambda mode: client.makefile(mode, buffering=0))
+    response = HTTPResponse(cast(socket.socket, unbuffered), method=method)
+    with closing(response):
+        try:
+            response.begin()
+        except ConnectionError:
+            return None
+        try:
+            body = response.read()
+        except IncompleteRead as ex:
+            body = ex.partial
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
 @contextmanager

@@ -1,0 +1,195 @@
+"""Connections: they serve one request after the other, end when it is time, and a slow client keeps nobody waiting."""
+
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection, HTTPResponse
+from threading import Event
+
+import pytest
+import requests
+
+from ..machine import wait_until
+from .conftest import Start
+from .pictures import picture
+from .service import read_answer
+from .test_restarts import reload
+
+IMAGES = "/1/buckets/pictures/images"
+GET = b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n"
+in_line_and_in_threads = pytest.mark.parametrize("threads", [1, 3])
+
+
+def post(body: bytes) -> bytes:
+    return f"POST {IMAGES} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def is_over(client: socket.socket) -> bool:
+    """Tell whether the other side hangs up and says no more."""
+    client.settimeout(30)
+    return client.recv(1) == b""
+
+
+@in_line_and_in_threads
+def test_serve_one_request_after_the_other(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads)
+    with closing(HTTPConnection(*service.address, timeout=60)) as client:
+
+        def ask(method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
+            client.request(method, path, body)
+            answer = client.getresponse()
+            assert answer.headers["Connection"] == "keep-alive"
+            return answer, answer.read()
+
+        assert ask("POST", "/1/buckets?bucket=pictures")[1] == b"{}"
+        port = client.sock.getsockname()
+        for side in (20, 300, 2000):  # the last one is heard in part before it is served
+            body = picture(side, side)
+            url = ask("POST", IMAGES, body)[0].headers["Location"]
+            assert ask("GET", url)[1] == body
+            assert ask("HEAD", url)[0].headers["Content-Length"] == str(len(body))
+            assert ask("GET", f"{url}_50")[0].status == 200
+            assert ask("DELETE", url)[0].status == 204
+            assert ask("GET", url)[0].status == 404
+        assert client.sock.getsockname() == port
+
+
+@in_line_and_in_threads
+def test_answer_in_their_order_what_comes_at_once(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads, HTTP__WORKERS=1)
+    service.make_bucket()
+    body = picture()
+    with service.connection() as client:
+        client.sendall(GET + post(body) + GET * 50 + post(body)[:500])
+        answers = [read_answer(client) for _ in range(52)]
+        assert [answer and answer.status for answer in answers] == [200, 201, *[200] * 50]
+        client.sendall(post(body)[500:])
+        last = read_answer(client)
+    assert last
+    assert last.status == 201
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /version HTTP/1.1\r\nHost: h\r\nConnection: close",
+        "GET /version HTTP/1.0",
+        f"PUT {IMAGES}/x HTTP/1.1\r\nHost: h\r\nContent-Length: 9",
+    ],
+)
+def test_end_with_a_request_that_says_so_or_whose_body_is_not_read(start: Start, head: str) -> None:
+    service = start()
+    with service.connection() as client:
+        client.sendall(f"{head}\r\n\r\n".encode() + b"x" * (9 if "Length" in head else 0))
+        answer = read_answer(client)
+        assert answer
+        assert answer.headers["connection"] == "close"
+        assert is_over(client)
+
+
+def test_end_when_they_are_idle_for_as_long_as_the_settings_say(start: Start) -> None:
+    for seconds in (0, 1):
+        service = start(HTTP__KEEPALIVE_TIMEOUT=seconds)
+        with service.connection() as client:
+            client.sendall(GET)
+            answer, answered = read_answer(client), time.monotonic()
+            assert answer
+            assert answer.headers["connection"] == ("keep-alive" if seconds else "close")
+            assert is_over(client)
+            assert seconds - 0.1 < time.monotonic() - answered < seconds + 5
+
+
+@in_line_and_in_threads
+def test_a_slow_client_keeps_nobody_waiting_though_there_is_one_worker(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads, HTTP__REQUEST_TIMEOUT=30)
+    service.make_bucket()
+    body = post(picture())
+    with service.connection() as one, service.connection() as other, service.connection() as third, service.connection():
+        one.sendall(GET[:-5])
+        other.sendall(body[:-1])
+        third.sendall(GET)
+        assert read_answer(third)
+        third.sendall(GET[:9])
+        started = time.monotonic()
+        assert service.get("/version").status_code == 200
+        assert time.monotonic() - started < 5
+        for client, rest in ((one, GET[-5:]), (other, body[-1:]), (third, GET[9:])):
+            client.sendall(rest)
+            answer = read_answer(client)
+            assert answer
+            assert answer.status < 300
+
+
+@in_line_and_in_threads
+def test_a_slow_client_is_told_so_in_time(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads, HTTP__REQUEST_TIMEOUT=1)
+    service.make_bucket()
+    with service.connection() as client:
+        client.sendall(post(picture())[:-1])
+        answer = read_answer(client)
+        assert answer
+        assert (answer.status, answer.json()["error_code"]) == (400, 12046)
+        assert is_over(client)
+    assert service.get("/version").status_code == 200
+
+
+@in_line_and_in_threads
+def test_a_reload_under_clients_that_keep_their_connections_loses_no_request(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads)
+    service.make_bucket()
+    over, body = Event(), picture()
+
+    def work() -> int:
+        saved = 0
+        with requests.Session() as session:
+            while not over.wait(0.02):
+                answer = session.post(f"http://127.0.0.1:{service.port}{IMAGES}", body, timeout=60)
+                assert answer.status_code == 201
+                saved += 1
+        return saved
+
+    with ThreadPoolExecutor() as pool:
+        clients = [pool.submit(work) for _ in range(4)]
+        try:
+            for _ in range(2):
+                reload(service)
+        finally:
+            over.set()
+    assert sum(client.result() for client in clients) == len(service.kept.ids("images"))
+
+
+def test_end_with_the_next_answer_once_the_service_drains(start: Start) -> None:
+    service = start(HTTP__DRAIN_TIME=60)
+    with service.connection() as client:
+        client.sendall(GET)
+        assert read_answer(client)
+        service.signal(signal.SIGTERM)
+        wait_until(lambda: service.get("/readyz").status_code == 503)
+        client.sendall(GET)
+        answer = read_answer(client)
+        assert answer
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert is_over(client)
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+def test_more_than_a_worker_holds_are_served_all_the_same(start: Start) -> None:
+    """They wait in the kernel until others have gone."""
+    service = start(HTTP__WORKERS=1, HTTP__KEEPALIVE_TIMEOUT=60)
+    clients = [socket.create_connection(service.address, 60) for _ in range(520)]
+    try:
+        for client in clients[:500]:
+            client.sendall(GET)
+            assert read_answer(client)
+        for client in clients[500:]:
+            client.sendall(GET)
+        for client in clients[:500]:
+            client.close()
+        for client in clients[500:]:
+            assert read_answer(client)
+    finally:
+        for client in clients:
+            client.close()
