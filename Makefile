@@ -26,7 +26,7 @@ swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: 
 
 test: setup ## Run all tests, with coverage
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 lint: $(INSTALLED) ## Check style and format
 	$(BIN)/ruff check $(CODE)

@@ -87,13 +87,16 @@ def fetching(bench: Bench) -> Iterator[Row]:
         paths = {"original": saved["url"], "preview 160": saved["url160"]}
         for name, path in paths.items():
             (folder / name.replace(" ", "-")).write_bytes(urllib.request.urlopen(service.url + path).read())
-        with servers.memory(work / "memory", folder) as memory:
+        with servers.memory(work / "memory", folder) as same, servers.memory_under_gunicorn(folder) as plain:
             urls = {name: service.url + path for name, path in paths.items()}
-            urls |= {f"{name}, memory": f"{memory.url}/{name.replace(' ', '-')}" for name in paths}
+            urls |= {f"{name}, plain": f"{plain.url}/{name.replace(' ', '-')}" for name in paths}
+            urls |= {f"{name}, same": f"{same.url}/{name.replace(' ', '-')}" for name in paths}
             rates = take_turns(bench.rounds, {name: _getter(url, bench.seconds) for name, url in urls.items()})
     for name in paths:
-        chosen = {"service": rates[name], "memory": rates[f"{name}, memory"]}
-        yield row("fetched, of a Falcon application out of memory", f"face, {name}", chosen, "service", "memory", 0.9, "requests/s")
+        for kind, workers in (("plain", "gunicorn's workers"), ("same", "the same workers")):
+            chosen = {"service": rates[name], "memory": rates[f"{name}, {kind}"]}
+            question = f"fetched, of a Falcon application out of memory in {workers}"
+            yield row(question, f"face, {name}", chosen, "service", "memory", 0.9, "requests/s")
 
 
 def uploads(bench: Bench) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""A Falcon application under the service's own server that gives files out of memory: as fast as a GET can be here."""
+"""A Falcon application that gives files out of memory, under the service's own server or gunicorn's: as fast as a GET can be."""
 
 import sys
 from pathlib import Path
@@ -26,9 +26,14 @@ class MemoryServer(Server):
 
     def load(self) -> Any:
         """Make the application."""
-        app = falcon.App()
-        app.add_route("/{name}", Files(Path(sys.argv[1])))
-        return app
+        return application(sys.argv[1])
+
+
+def application(folder: str) -> Any:
+    """Make the application."""
+    app = falcon.App()
+    app.add_route("/{name}", Files(Path(folder)))
+    return app
 
 
 if __name__ == "__main__":

@@ -78,9 +78,18 @@ def service_behind_nginx(root: Path) -> Iterator[Running]:
 
 @contextmanager
 def memory(root: Path, folder: Path) -> Iterator[Running]:
-    """Run an application that gives the files of a folder out of memory."""
+    """Run an application that gives the files of a folder out of memory, in the workers of the service."""
     port = free_port()
     with _started((sys.executable, HERE / "memory.py", folder), port, _settings(f"127.0.0.1:{port}", root)) as server:
+        yield server
+
+
+@contextmanager
+def memory_under_gunicorn(folder: Path) -> Iterator[Running]:
+    """Run the same application as gunicorn runs one that says nothing else."""
+    port = free_port()
+    options = ("--chdir", HERE, "--workers", str(2 * CORES), "--bind", f"127.0.0.1:{port}")
+    with _started((_command("gunicorn"), *options, f"memory:application({str(folder)!r})"), port, {}) as server:
         yield server
 
 
@@ -106,8 +115,8 @@ def thumbor(root: Path, command: Path) -> Iterator[Running]:
         yield server
 
 
-def _command() -> Path:
-    return Path(sys.executable).with_name("luna-image-store")
+def _command(name: str = "luna-image-store") -> Path:
+    return Path(sys.executable).with_name(name)
 
 
 def _settings(bind: str, root: Path) -> dict[str, str]:

@@ -152,7 +152,7 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             connection.flush()
             if is_kept:
                 return True
-        except (StopIteration, NoMoreData, ConnectionError) as ex:
+        except (StopIteration, NoMoreData, ConnectionError, TimeoutError) as ex:
             logger.debug("the client is gone: %r", ex)
         except Exception as ex:
             self.handle_error(req, connection, conn.client, ex)
