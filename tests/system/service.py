@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPResponse
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -191,11 +191,10 @@ def read_answer(client: socket.socket, method: str = "GET") -> Answer | None:
             response.begin()
         except ConnectionError:
             return None
-        try:
-            body = response.read()
-        except IncompleteRead as ex:
-            body = ex.partial
-    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+        body = bytearray()
+        while piece := response.read(65536):
+            body += piece
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, bytes(body))
 
 
 @contextmanager

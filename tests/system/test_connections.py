@@ -17,7 +17,7 @@ from .pictures import picture
 from .service import read_answer
 from .test_restarts import reload
 
-IMAGES = "/1/buckets/pictures/images"
+IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
 GET = b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n"
 in_line_and_in_threads = pytest.mark.parametrize("threads", [1, 3])
 
@@ -69,6 +69,36 @@ def test_answer_in_their_order_what_comes_at_once(start: Start, threads: int) ->
         last = read_answer(client)
     assert last
     assert last.status == 201
+
+
+@in_line_and_in_threads
+def test_what_follows_an_answer_of_any_kind_is_the_next_one(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads)
+    service.make_bucket()
+    body = picture()
+    url = service.post(IMAGES, body).json()["url"]
+    large = service.post(OBJECTS, b"x" * 3 * 2**20, headers={"Content-Type": "text/plain"}).json()["url"]
+    chunked = f"Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode() + body + b"\r\n0\r\n"
+    cases = (
+        ("GET", url, b"If-None-Match: *\r\n", 304, 0),
+        ("GET", url, b"Range: bytes=5-14\r\n", 206, 10),
+        ("GET", url, b"Range: bytes=99999999-\r\n", 416, None),
+        ("GET", large, b"", 200, 3 * 2**20),  # by sendfile
+        ("GET", large, b"Range: bytes=0-2000000\r\n", 206, 2_000_001),
+        ("HEAD", large, b"", 200, 0),
+        ("DELETE", f"{url[:-1]}x", b"", 404, None),
+        ("POST", IMAGES, b"", 400, None),
+        ("POST", IMAGES, chunked, 201, None),
+    )
+    with service.connection() as client:
+        for method, path, rest, status, length in cases:
+            client.sendall(f"{method} {path} HTTP/1.1\r\nHost: h\r\n".encode() + rest + b"\r\n" + GET)
+            first, second = read_answer(client, method), read_answer(client)
+            assert first
+            assert second
+            assert (first.status, first.headers["connection"]) == (status, "keep-alive")
+            assert length in (None, len(first.body))
+            assert (second.status, second.json().keys()) == (200, {"Version"})
 
 
 @pytest.mark.parametrize(
