@@ -73,7 +73,7 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             if listener.family in (socket.AF_INET, socket.AF_INET6):
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, ACCEPT_SECONDS)
         # gunicorn looks its options up twenty times a request; as attributes they are found in no time
-        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self._up[0] = 1
         os.kill(os.getppid(), signal.SIGCHLD)  # the master looks after its workers then
         super().run()
