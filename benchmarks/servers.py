@@ -88,7 +88,8 @@ def memory(root: Path, folder: Path) -> Iterator[Running]:
 def memory_under_gunicorn(folder: Path) -> Iterator[Running]:
     """Run the same application as gunicorn runs one that says nothing else."""
     port = free_port()
-    options = ("--config", os.devnull, "--chdir", HERE, "--workers", str(2 * CORES), "--bind", f"127.0.0.1:{port}")
+    options = ("--config", os.devnull, "--log-level", "critical", "--chdir", HERE)
+    options += ("--workers", str(2 * CORES), "--bind", f"127.0.0.1:{port}")
     with _started((_command("gunicorn"), *options, f"memory:application({str(folder)!r})"), port, {}) as server:
         yield server
 

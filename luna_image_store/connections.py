@@ -50,6 +50,8 @@ class Connection:
         self._wanted = 0  # bytes that make a whole request; 0 until its head has come
         self._until = time.monotonic() + SILENT_SECONDS
         self._held = b""
+        self._is_answering = False  # some of an answer has left
+        self._ends: float | None = None  # when a connection that lingers is closed at the latest
         self.is_given_up = False
         self._limit(socket.SO_RCVTIMEO, patience)
         self._limit(socket.SO_SNDTIMEO, patience)
@@ -66,6 +68,9 @@ class Connection:
             return False
         except OSError:
             return True
+        if self.is_lingering:
+            self._until = time.monotonic() + LINGER_SILENCE
+            return not data
         if not self._heard:
             self._until, self._wanted = time.monotonic() + self._patience, 0
         self._heard += data
@@ -74,6 +79,7 @@ class Connection:
     def hear_again(self, data: bytes) -> bool:
         """Take back what came with a request but is not of it, and tell whether that is another one."""
         self._heard[:0] = data
+        self._is_answering = False
         self._until, self._wanted = time.monotonic() + self._patience, 0
         return bool(self._heard) and self._is_enough(0)
 
@@ -85,8 +91,8 @@ class Connection:
 
     @property
     def until(self) -> float:
-        """Give the monotonic time until which the rest of the request must come."""
-        return self._until + len(self._heard) / RATE
+        """Give the monotonic time until which the rest of the request must come, or the end."""
+        return min(self._until, self._ends) if self._ends else self._until + len(self._heard) / RATE
 
     def give_up(self) -> bool:
         """Wait no longer for the rest of a request; tell whether some of it has come, and wants an answer."""
@@ -119,7 +125,13 @@ class Connection:
         held, self._held = self._held, b""
         self._send_all(held)
 
+    def can_be_answered(self) -> bool:
+        """Take back what is held; tell whether nothing of an answer has left, so that there may be another one."""
+        self._held = b""
+        return not self._is_answering
+
     def _send_all(self, data: bytes) -> None:
+        self._is_answering = self._is_answering or bool(data)
         rest = memoryview(data)
         while rest:
             rest = rest[self.send(rest[:STEP]) :]
@@ -135,13 +147,16 @@ class Connection:
             offset += sent
 
     def linger(self) -> None:
-        """Drain what the client still sends, so that it reads the answer; closing at once would reset the connection."""
-        until = time.monotonic() + LINGER_SECONDS
+        """Send no more. What the client still sends is to be heard to its end, so that it reads the answer: see `hear`."""
+        now = time.monotonic()
+        self._until, self._ends = now + LINGER_SILENCE, now + LINGER_SECONDS
         with suppress(OSError):
             self._client.shutdown(socket.SHUT_WR)
-            self._client.settimeout(LINGER_SILENCE)
-            while self._client.recv(STEP) and time.monotonic() < until:
-                self._alive()
+
+    @property
+    def is_lingering(self) -> bool:
+        """Tell whether nothing more is to be said."""
+        return self._ends is not None
 
     def close(self) -> None:
         """Close the socket."""

@@ -7,10 +7,11 @@ from typing import Any
 from marshmallow import ValidationError, fields, missing, validate
 
 from luna_image_store.content_types import IMAGE_TYPES, OBJECT_ENDINGS, bare
-from luna_image_store.errors import BadContentType, UnsupportedMediaType
+from luna_image_store.errors import BadContentType, TooManyIds, UnsupportedMediaType
 
 PRINTABLE = "^[ -~]*$"
 MAX_PREVIEW = 2048
+MAX_IDS = 1000
 
 
 class Pattern(validate.Regexp):
@@ -43,6 +44,15 @@ class PreviewSize(fields.Integer):
         if not re.fullmatch("[1-9][0-9]{0,3}", value) or int(value) > MAX_PREVIEW:
             raise ValidationError(f"Must be from 1 to {MAX_PREVIEW}.")
         return int(value)
+
+
+class Ids(fields.List[str]):
+    """A list of ids, counted before they are looked at."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
+        if isinstance(value, list) and len(value) > MAX_IDS:
+            raise TooManyIds(len(value))
+        return super()._deserialize(value, attr, data, **options)
 
 
 class ImageType(fields.String):

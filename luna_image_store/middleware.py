@@ -44,9 +44,9 @@ class RequestContext:
         resp.set_header(HEADER, current)
         req.context.started = time.perf_counter()
 
-    def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Hashable, params: object) -> None:
+    def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Hashable, params: dict[str, object]) -> None:
         """Refuse OPTIONS, which the framework would answer, methods it does not know, and a line break it would overlook."""
-        if not req.path.isprintable():
+        if not req.path.isprintable() or "" in params.values():
             raise PageNotFound
         allowed = allowed_methods_of(resource)
         if req.method not in allowed:

@@ -14,6 +14,7 @@ from marshmallow import Schema
 from luna_image_store import __version__, errors, schemas
 from luna_image_store.middleware import allowed_methods
 from luna_image_store.resources.base import Resource
+from luna_image_store.storage.base import ID
 from luna_image_store.validation import Operation
 
 INTRODUCTION = """\
@@ -35,10 +36,15 @@ def _header(text: str, example: str) -> dict[str, Any]:
 
 REQUEST_HEADERS = {"Luna-Request-Id": _header("ID of the request: the client's, or a new one.", schemas.REQUEST)}
 STATUS_HEADERS = {
-    201: {"Location": _header("Path of what was made.", schemas.IMAGE_URL)},
     206: {"Content-Range": _header("Which part it is.", "bytes 0-99/23880")},
+    416: {"Content-Range": _header("How many bytes there are.", "bytes */23880")},
     302: {"Location": _header("Path of the first page.", "/docs/dev/index.html")},
     503: {"Retry-After": _header("Seconds after which to try again.", str(errors.StorageUnavailable.retry_after))},
+}
+MADE_AT = {
+    schemas.Empty: f"/1/buckets/{schemas.BUCKET}",
+    schemas.ImageCreated: schemas.IMAGE_URL,
+    schemas.ObjectUrl: schemas.OBJECT_URL,
 }
 CONTENT_HEADERS = {
     "ETag": _header("Strong, from the content.", '"881d0a32c9234862b6d8bfc9da8d4875"'),
@@ -47,6 +53,41 @@ CONTENT_HEADERS = {
     "Accept-Ranges": _header("Ranges of bytes can be asked for.", "bytes"),
     "X-Content-Type-Options": _header("Browsers must not guess the type.", "nosniff"),
     "Content-Security-Policy": _header("Browsers must not run anything of it.", "default-src 'none'; sandbox"),
+}
+OBJECT_HEADERS = {"Content-Disposition": _header("Browsers must save it.", f'attachment; filename="{schemas.OBJECT}.json"')}
+META_HEADERS = {"X-Luna-Meta-*": _header("With `with_meta=1`: user-defined metadata, a header per key.", "entrance 4")}
+CONDITIONS = {  # by the status that they lead to
+    206: {
+        "Range": _header("One range of bytes; of several the whole is sent.", "bytes=0-99"),
+        "If-Range": _header(
+            "ETag or date: send the range of this version only, else the whole.", CONTENT_HEADERS["ETag"]["example"]
+        ),
+    },
+    304: {
+        "If-None-Match": _header("ETags of the versions that the client has.", CONTENT_HEADERS["ETag"]["example"]),
+        "If-Modified-Since": _header("Date of the version that the client has.", CONTENT_HEADERS["Last-Modified"]["example"]),
+    },
+}
+EXAMPLES: Mapping[type[errors.ServiceError], tuple[object, ...]] = {
+    errors.FieldMissing: ("images",),
+    errors.BadQuery: ("account_id",),
+    errors.ParameterMissing: ("bucket",),
+    errors.JsonInvalid: ("images.3", f"Must match {ID}."),
+    errors.NotAcceptable: ("application/json, text/plain",),
+    errors.InvalidRequest: ("bad header Luna-Request-Id",),
+    errors.ImageNotFound: (schemas.IMAGE,),
+    errors.BucketExists: (schemas.BUCKET,),
+    errors.ObjectNotFound: (schemas.OBJECT,),
+    errors.BucketNotFound: (schemas.BUCKET,),
+    errors.TooManyIds: (1001,),
+    errors.PayloadTooLarge: (2**26,),
+    errors.OwnerMismatch: (schemas.IMAGE,),
+    errors.StorageUnavailable: ("read",),
+    errors.StorageTimeout: ("read",),
+    errors.StorageFull: ("save",),
+    errors.TooManyPixels: (80_000_000, 75_000_000),
+    errors.RecordDamaged: (schemas.IMAGE,),
+    errors.NotReady: ("starting",),
 }
 
 
@@ -78,7 +119,11 @@ def _operation(resource: type[Resource], method: str) -> dict[str, Any]:
     responder = getattr(resource, f"on_{method.lower()}")
     declared: Operation = responder.operation
     summary, _, description = cleandoc(responder.__doc__).partition("\n\n")
-    answers = {status: _answer(status, answer) for status, answer in declared.answers.items()}
+    answers = {status: _answer(status, answer, declared) for status, answer in declared.answers.items()}
+    error_answers = _error_answers(_errors(resource, declared))
+    if method == "HEAD":
+        for answer in error_answers.values():
+            del answer["content"]
     body = _request_body(declared)
     return {
         "tags": [resource.tag],
@@ -87,7 +132,7 @@ def _operation(resource: type[Resource], method: str) -> dict[str, Any]:
         "description": description,
         "parameters": list(_parameters(declared)),
         **({"requestBody": body} if body else {}),
-        "responses": {**answers, **_error_answers(_errors(resource, declared))},
+        "responses": {**answers, **error_answers},
     }
 
 
@@ -95,6 +140,9 @@ def _parameters(declared: Operation) -> Iterator[dict[str, Any]]:
     for place, schema in (("path", declared.path), ("query", declared.query), ("header", declared.headers)):
         if schema is not None:
             yield {"in": place, "schema": schema}
+    for status, headers in CONDITIONS.items():
+        if status in declared.answers:
+            yield from ({"in": "header", "name": name, **header} for name, header in headers.items())
 
 
 def _request_body(declared: Operation) -> dict[str, Any] | None:
@@ -103,8 +151,14 @@ def _request_body(declared: Operation) -> dict[str, Any] | None:
     return {"required": True, "content": _content(declared.body)} if declared.body else None
 
 
-def _answer(status: int, answer: object) -> dict[str, Any]:
-    headers = {**REQUEST_HEADERS, **STATUS_HEADERS.get(status, {}), **(CONTENT_HEADERS if isinstance(answer, tuple) else {})}
+def _answer(status: int, answer: object, declared: Operation | None = None) -> dict[str, Any]:
+    headers = {**REQUEST_HEADERS, **STATUS_HEADERS.get(status, {})}
+    if status == HTTPStatus.CREATED:
+        headers["Location"] = _header("Path of what was made.", MADE_AT[answer])  # type: ignore[index]  # a schema
+    if isinstance(answer, tuple) and declared:
+        has_meta = declared.query and "with_meta" in declared.query.fields
+        is_object = isinstance(declared.path, schemas.ObjectPath)
+        headers |= CONTENT_HEADERS | (META_HEADERS if has_meta else {}) | (OBJECT_HEADERS if is_object else {})
     described = {"description": HTTPStatus(status).phrase, "headers": headers}
     return {**described, "content": content} if (content := _content(answer)) else described
 
@@ -158,8 +212,7 @@ def _error_answers(found: list[type[errors.ServiceError]]) -> dict[int, Any]:
         described = _answer(status, schemas.Error)
         described["description"] = " ".join(f"{code}: {cleandoc(error.__doc__ or '')}" for code, error in rows.items())
         described["content"]["application/json"]["examples"] = {
-            code: {"value": {"error_code": error.row.code, "desc": error.row.desc, "detail": error.row.detail}}
-            for code, error in rows.items()
+            code: {"value": error(*EXAMPLES.get(error, ())).body()} for code, error in rows.items()
         }
         answers[status] = described
     return answers

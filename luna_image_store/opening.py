@@ -11,7 +11,8 @@ from PIL import Image, ImageFile, JpegImagePlugin, MpoImagePlugin, TiffImagePlug
 from luna_image_store.errors import BadImage, TooManyPixels
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM")
-TIFF_STARTS, JPEG_SCAN, PNG_END = (b"II", b"MM"), b"\xff\xda", b"IEND\xaeB`\x82"
+TIFF_STARTS, JPEG_SCAN = (b"II", b"MM"), b"\xff\xda"
+ENDS = {"PNG": b"IEND\xaeB`\x82", "GIF": b"\0;"}
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG = 322, 323
 WATCHED_SIZE = 2**20  # bytes; less can't keep Pillow's parsers busy for long
 OPENING_SECONDS, DECODING_SECONDS = 2, 10  # of CPU time
@@ -74,7 +75,7 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, pixels: int) -> None:
             raise TooManyPixels(pixels, MAX_RLE_PIXELS)
         if image.width > MAX_RLE_WIDTH:
             raise BadImage
-    if image.format == "PNG" and PNG_END not in data:
+    if ENDS.get(str(image.format), b"") not in data:
         raise BadImage
 
 

@@ -10,14 +10,12 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from luna_image_store.content_types import IMAGE_TYPES, OBJECT_ENDINGS
-from luna_image_store.errors import TooManyIds
-from luna_image_store.field_types import MAX_PREVIEW, PRINTABLE, Flag, ImageType, ObjectType, Pattern, PreviewSize
+from luna_image_store.field_types import MAX_IDS, MAX_PREVIEW, PRINTABLE, Flag, Ids, ImageType, ObjectType, Pattern, PreviewSize
 from luna_image_store.storage.base import BUCKET_NAME, ID
 
 REQUEST_ID = f"^[0-9]{{10}},{ID[1:]}"
 META_KEY = "^[A-Za-z0-9-]{1,64}$"
 META_BYTES = 2048
-MAX_IDS = 1000
 
 BUCKET = "image_store-bucket"
 REQUEST = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
@@ -26,12 +24,6 @@ OBJECT = "b5d6fd45-fcca-453d-ac05-3e594054b813"
 ACCOUNT = "8950722f-3fd4-4223-b48f-03f95f0e8dfb"
 IMAGE_URL = f"/1/buckets/{BUCKET}/images/{IMAGE}"
 OBJECT_URL = f"/1/buckets/{BUCKET}/objects/{OBJECT}"
-
-
-def at_most_1000(ids: list[str]) -> None:
-    """Refuse a list of ids that is too long."""
-    if len(ids) > MAX_IDS:
-        raise TooManyIds(len(ids))
 
 
 def small_enough(meta: Mapping[str, str]) -> None:
@@ -192,10 +184,9 @@ class AcceptConfig(RequestHeaders):
 class ImageIds(Part):
     """Pictures to delete."""
 
-    images = fields.List(
+    images = Ids(
         fields.String(validate=Pattern(ID)),
         required=True,
-        validate=at_most_1000,
         metadata={"description": "Image IDs, up to 1000.", "example": [IMAGE], "maxItems": MAX_IDS},
     )
 
@@ -203,10 +194,9 @@ class ImageIds(Part):
 class ObjectIds(Part):
     """Objects to delete."""
 
-    objects = fields.List(
+    objects = Ids(
         fields.String(validate=Pattern(ID)),
         required=True,
-        validate=at_most_1000,
         metadata={"description": "Object IDs, up to 1000.", "example": [OBJECT], "maxItems": MAX_IDS},
     )
 

@@ -110,12 +110,28 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
 
     def enqueue_req(self, conn: TConn) -> None:
         """Serve a connection whose request has come; wait for the rest of one that has not."""
-        if conn.sock.hear():
-            self.start_serving(conn)
+        if not conn.sock.hear():
+            self._wait_for(conn)
+        elif conn.sock.is_lingering:
+            self._end(conn)
         else:
-            conn.timeout = conn.sock.until
-            self.pending_conns.append(conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+            self.start_serving(conn)
+
+    def _wait_for(self, conn: TConn) -> None:
+        conn.timeout = conn.sock.until
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def _end(self, conn: TConn) -> None:
+        conn.sock.close()
+        self.nr_conns -= 1
+
+    def finish_request(self, conn: TConn, served: "Future[bool]") -> None:
+        """Keep a connection for the next request, or until its client has read the last answer, or close it."""
+        if conn.sock.is_lingering:
+            self._wait_for(conn)
+        else:
+            super().finish_request(conn, served)
 
     def murder_pending(self) -> None:
         """Give up those whose request does not come."""
@@ -123,11 +139,10 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         for conn in [conn for conn in self.pending_conns if conn.timeout < now]:
             self.pending_conns.remove(conn)
             self.poller.unregister(conn.sock)
-            if conn.sock.give_up():
+            if not conn.sock.is_lingering and conn.sock.give_up():
                 self.start_serving(conn)
             else:
-                self.nr_conns -= 1
-                conn.sock.close()
+                self._end(conn)
 
     def start_serving(self, conn: TConn) -> None:
         """Serve a connection in a thread, as soon as there is one."""
@@ -162,11 +177,15 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             request_id.set("-")
         if not connection.is_given_up and (req is None or req.has_unread_body()):
             connection.linger()
-        connection.close()
+        else:
+            connection.close()
         return False
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer, in the form of the interface, what did not reach the application, or what it could not answer."""
+        """Answer, in the form of the interface, what did not reach the application, or what it could not answer.
+
+        Where a part of an answer has left, nothing may follow: the client would take it for the rest.
+        """
         request_id.set(new_request_id())
         error: ServiceError
         if isinstance(exc, ParseException):
@@ -175,6 +194,8 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         else:
             error = InternalError()
             logger.error("ended by a fault of the server", exc_info=exc)
+        if not client.can_be_answered():
+            return
         body = json.dumps(error.body())
         head = (
             f"HTTP/1.1 {error.row.status} {HTTPStatus(error.row.status).phrase}",
@@ -201,7 +222,7 @@ class SequentialWorker(ThreadedWorker):
         else:
             self.keepalived_conns.remove(conn)
             self.poller.unregister(client)
-            self.nr_conns -= 1
+            self._wait_for(conn) if client.is_lingering else self._end(conn)
 
     def start_serving(self, conn: TConn) -> None:
         """Serve a connection now."""

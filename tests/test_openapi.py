@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 from openapi_spec_validator import validate
@@ -17,6 +19,8 @@ ROWS = {
 }
 ELSEWHERE = {12021}  # a method that a path lacks is no operation of it
 EVERYWHERE = {1, 12046}
+CONDITIONS = {"If-None-Match", "If-Modified-Since", "Range", "If-Range"}
+IMAGE, OBJECT = "/1/buckets/{bucket}/images/{image_id}", "/1/buckets/{bucket}/objects/{object_id}"
 
 
 def codes(operation):
@@ -27,7 +31,12 @@ def codes(operation):
 
 
 def parameters(operation, place):
-    return {parameter["name"]: parameter for parameter in operation["parameters"] if parameter["in"] == place}
+    """Give the parameters that are checked; conditions are heeded where they can be."""
+    return {
+        parameter["name"]: parameter
+        for parameter in operation["parameters"]
+        if parameter["in"] == place and parameter["name"] not in CONDITIONS
+    }
 
 
 def test_the_document_is_valid():
@@ -62,11 +71,13 @@ def test_each_operation_is_described_with_its_errors_and_request_id(key):
     operation = OPERATIONS[key]
     assert operation["summary"]
     assert operation["description"].endswith(".")
-    assert {code for _, code in codes(operation)} >= EVERYWHERE
+    assert {code for _, code in codes(operation)} >= (EVERYWHERE if key[1] != "head" else set())
     for status, code in codes(operation):
         row = ROWS[code].row
         example = operation["responses"][str(status)]["content"]["application/json"]["examples"][str(code)]["value"]
-        assert (row.status, example) == (status, {"error_code": code, "desc": row.desc, "detail": row.detail})
+        assert (row.status, example["error_code"], example["desc"]) == (status, code, row.desc)
+        assert re.fullmatch(".+".join(map(re.escape, row.detail.split("{}"))), example["detail"])
+        assert "{}" not in example["detail"]
     for answer in operation["responses"].values():
         assert "Luna-Request-Id" in answer["headers"]
     assert "Luna-Request-Id" in parameters(operation, "header")
@@ -146,9 +157,29 @@ def test_a_head_is_documented_like_its_get(key):
     if (path, "head") not in OPERATIONS:
         return
     get, head = OPERATIONS[key], OPERATIONS[path, "head"]
-    assert get["parameters"] == head["parameters"]
+    for place in ("path", "query", "header"):
+        assert parameters(get, place) == parameters(head, place)
     assert head["responses"]["200"]["headers"].keys() == get["responses"]["200"]["headers"].keys()
-    assert "content" not in head["responses"]["200"]
+    assert head["responses"].keys() == get["responses"].keys() - {"206", "416"}
+    assert not any("content" in answer for answer in head["responses"].values())
+    assert {parameter["name"] for parameter in head["parameters"]} & CONDITIONS == {"If-None-Match", "If-Modified-Since"}
+    assert {parameter["name"] for parameter in get["parameters"]} >= CONDITIONS
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "header", "example"),
+    [
+        (("/1/buckets", "post"), 201, "Location", "/1/buckets/image_store-bucket"),
+        (("/1/buckets/{bucket}/images", "post"), 201, "Location", schemas.IMAGE_URL),
+        (("/1/buckets/{bucket}/objects", "post"), 201, "Location", schemas.OBJECT_URL),
+        ((OBJECT, "head"), 200, "Content-Disposition", f'attachment; filename="{schemas.OBJECT}.json"'),
+        ((IMAGE, "get"), 200, "X-Luna-Meta-*", "entrance 4"),
+        ((IMAGE, "get"), 206, "Content-Range", "bytes 0-99/23880"),
+        ((IMAGE, "get"), 416, "Content-Range", "bytes */23880"),
+    ],
+)
+def test_the_headers_of_answers_are_told(key, status, header, example):
+    assert OPERATIONS[key]["responses"][str(status)]["headers"][header]["example"] == example
 
 
 def test_examples_keep_the_rules():

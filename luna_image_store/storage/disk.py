@@ -99,6 +99,7 @@ class DiskStorage(Storage):
 
     def list_buckets(self) -> list[str]:
         """List the directories that are buckets."""
+        self._require_root()
         with translated("list buckets"), os.scandir(self._root) as entries:
             return sorted(entry.name for entry in entries if is_bucket_name(entry.name) and self._is_bucket(entry.name))
 
@@ -222,7 +223,13 @@ class DiskStorage(Storage):
     def _require(self, bucket: str) -> None:
         """Raise BucketNotFound; but where the root itself is gone, a lost mount, nothing is known of any bucket."""
         if not self._is_bucket(bucket):
-            raise BucketNotFound(bucket) if os.path.isdir(self._sign) else StorageUnavailable("find the root")
+            self._require_root()
+            raise BucketNotFound(bucket)
+
+    def _require_root(self) -> None:
+        if not os.path.isdir(self._sign):
+            logger.error("storage: find the root: %s is gone", self._sign)
+            raise StorageUnavailable("find the root")
 
     def _save(self, bucket: str, key: Key, record: Iterable[bytes], old: Index | None = None) -> bool:
         """Save a record; in place of `old` only, if that is given."""
@@ -248,7 +255,7 @@ class DiskStorage(Storage):
         """Give a finished file its name. If that can't be made durable a new record is taken back; a replaced one is not."""
         path = self._path(bucket, key)
         shard = os.path.dirname(path)
-        is_new = not os.path.lexists(path)
+        written = None if os.path.lexists(path) else os.stat(temporary)
         try:
             os.rename(temporary, path)
         except (FileNotFoundError, NotADirectoryError):
@@ -264,7 +271,7 @@ class DiskStorage(Storage):
                 with suppress(FileNotFoundError):  # deleted meanwhile, with its bucket
                     sync_new_directory(shard)
         except OSError:
-            if is_new:
+            if written and os.path.samestat(written, os.stat(path)):  # else another save has taken its place
                 os.unlink(path)
             raise
 

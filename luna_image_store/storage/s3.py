@@ -61,6 +61,8 @@ class S3Storage(Storage):
         """Look first: some services answer that a bucket was made when it was there."""
         if rule := broken_rule(bucket):
             raise BadQuery(f"bucket: {rule}")
+        if self._removals.is_running(bucket):
+            raise BucketExists(bucket)
         with suppress(BucketNotFound, AccessRefused):  # refused: it may be somebody else's; making it tells
             self._s3("create bucket", "head_bucket", bucket)
             raise BucketExists(bucket)

@@ -90,9 +90,7 @@ def error_of(code: str, ex: Exception | None = None) -> type[ServiceError]:
     if code in FULL_CODES:
         return StorageFull
     status = ex.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(ex, ClientError) else 0
-    return {403: AccessRefused, 408: StorageTimeout, 501: RequestUnknown, 504: StorageTimeout, 507: StorageFull}.get(
-        status, StorageUnavailable
-    )
+    return STATUSES.get(status, StorageUnavailable)
 
 
 def _causes(ex: object) -> Iterator[BaseException]:

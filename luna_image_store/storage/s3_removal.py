@@ -32,6 +32,10 @@ class Removals:
         self._running: set[str] = set()
         self._lock = Lock()
 
+    def is_running(self, bucket: str) -> bool:
+        """Tell whether the deletion of a bucket is not over: what is saved in one of its name would go, too."""
+        return bucket in self._running
+
     def remove(self, bucket: str) -> None:
         """Delete a bucket; return when it is gone, or when the background has taken over."""
         self._s3("delete bucket", "head_bucket", bucket)

@@ -277,6 +277,7 @@ def test_up_to_a_thousand_ids_are_taken(client, ids):
 
 def test_more_than_a_thousand_ids_are_refused(client):
     client.put_image()
+    assert error(bulk(client, {"images": [*[IMAGE] * 1000, "no id"]})) == (400, 13902)
     answer = bulk(client, {"images": [IMAGE] * 1001})
     assert error(answer) == (400, 13902)
     assert answer.json["detail"] == "No more than 1000 ids are allowed, 1001 given"

@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import socket
@@ -17,6 +18,7 @@ from luna_image_store.errors import (
     StorageFull,
     StorageUnavailable,
 )
+from luna_image_store.storage import disk
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk import DiskStorage
 from tests import pictures
@@ -373,6 +375,35 @@ def test_a_storage_whose_root_is_gone_is_unavailable(storage, root, bucket):
         with pytest.raises(StorageUnavailable):
             use()
     assert not root.exists()
+
+
+def test_a_root_that_is_replaced_by_an_empty_one_is_unavailable_and_the_log_says_so(storage, root, bucket, caplog):
+    """As by a mount that is lost: what was kept must not look deleted."""
+    root.rename(root.with_name("kept"))
+    root.mkdir()
+    for use in (storage.list_buckets, lambda: storage.open(bucket, IMAGE), lambda: storage.put(bucket, IMAGE, DRAFT, [b"payload"])):
+        caplog.clear()
+        with pytest.raises(StorageUnavailable):
+            use()
+        assert str(root) in caplog.text
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_save_that_cannot_be_made_durable_is_taken_back_but_never_anothers(storage, root, bucket, monkeypatch, is_replaced):
+    def broken(path):
+        if is_replaced:
+            monkeypatch.undo()
+            storage.put(bucket, IMAGE, DRAFT, [b"the other's"])
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(disk, "sync_new_directory", broken)
+    with pytest.raises(StorageUnavailable, match="save"):
+        storage.put(bucket, IMAGE, DRAFT, [b"payload"])
+    if is_replaced:
+        assert read(storage.open(bucket, IMAGE)) == b"the other's"
+    else:
+        with pytest.raises(ImageNotFound):
+            storage.head(bucket, IMAGE)
 
 
 def test_a_full_disk_is_told_and_nothing_of_the_record_is_kept(small):

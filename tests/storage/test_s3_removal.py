@@ -3,13 +3,15 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
 
-from luna_image_store.errors import BucketNotFound, StorageUnavailable
+from luna_image_store.errors import BucketExists, BucketNotFound, StorageUnavailable
 from luna_image_store.storage import s3_removal
 from luna_image_store.storage.base import Key, Kind
+from tests.machine import wait_until
 
 
 @pytest.fixture
@@ -78,6 +80,35 @@ def test_what_takes_long_goes_on_in_the_background_once(s3, storage, bucket, pag
     assert caplog.text.count("its deletion goes on in the background") == 1
     with pytest.raises(BucketNotFound):
         storage.delete_bucket(bucket)
+
+
+def test_a_bucket_can_not_be_made_anew_before_its_deletion_is_over(s3, storage, bucket, pages, monkeypatch):
+    """Else what is saved in the new one would be deleted, too."""
+    is_gone, go_on, delete = threading.Event(), threading.Event(), s3_removal._delete_page
+
+    def late(client, name):
+        if (page := delete(client, name)) is None:
+            s3.boto.delete_bucket(Bucket=name)
+            is_gone.set()
+            assert go_on.wait(60)
+        return page
+
+    monkeypatch.setattr(s3_removal, "WITHIN_REQUEST", 0)
+    monkeypatch.setattr(s3_removal, "_delete_page", late)
+    storage.delete_bucket(bucket)
+    assert is_gone.wait(60)
+    assert storage.list_buckets() == []
+    with pytest.raises(BucketExists):
+        storage.create_bucket(bucket)
+    go_on.set()
+    monkeypatch.undo()
+
+    def is_made():
+        with suppress(BucketExists):
+            storage.create_bucket(bucket)
+            return True
+
+    wait_until(is_made)
 
 
 def test_unfinished_uploads_go_with_the_bucket(s3, storage, bucket):

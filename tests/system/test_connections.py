@@ -153,6 +153,22 @@ def test_a_slow_client_keeps_nobody_waiting_though_there_is_one_worker(start: St
 
 
 @in_line_and_in_threads
+def test_a_client_that_was_refused_and_goes_on_keeps_nobody_waiting(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads)
+    with service.connection() as client:
+        client.sendall(b"GET /version HTTP/1.1\r\nbad header\r\n\r\n")
+        answer = read_answer(client)
+        assert answer
+        assert answer.status == 400
+        for _ in range(4):
+            client.sendall(b"x")
+            started = time.monotonic()
+            assert service.get("/version").status_code == 200
+            assert time.monotonic() - started < 1
+            time.sleep(0.9)
+
+
+@in_line_and_in_threads
 def test_a_slow_client_is_told_so_in_time(start: Start, threads: int) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=threads, HTTP__REQUEST_TIMEOUT=1)
     service.make_bucket()
