@@ -24,7 +24,11 @@ class Series:
 REQUESTS = Series("counter", "request_count_total", "Requests that were answered.", ("path", "status_code"))
 ERRORS = Series("counter", "errors_count_total", "Requests that were answered with an error.", ("path", "error_code"))
 DURATIONS = Series(
-    "histogram", "requests", "Seconds from a request's headers to its answer.", ("path", "status_code"), REQUEST_SECONDS
+    "histogram",
+    "requests",
+    "Seconds from when a request, or the first 256 KiB of it, has come to its answer.",
+    ("path", "status_code"),
+    REQUEST_SECONDS,
 )
 IN_FLIGHT = Series("gauge", "luna_image_store_requests_in_flight", "Requests that are being answered now.")
 THREADS = Series("gauge", "luna_image_store_threads", "Requests that the living workers can answer at the same time.")

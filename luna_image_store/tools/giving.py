@@ -22,6 +22,7 @@ from luna_image_store.tools.report import reason
 
 OTHER_ENDING = "bin"
 READ_STEP = 2**18
+STARTS = 3  # of a record that is replaced while it is written out
 CLOCK_STEP = 0.001  # seconds: records and most file systems keep milliseconds at least
 
 
@@ -74,12 +75,23 @@ class Giver:
         return is_same and all(map(os.path.exists, self._preview_paths(key, index).values()))
 
     def _write(self, key: Key) -> Index:
-        """Write a record; its own file comes last, after its previews."""
+        """Write a record; start again where it is replaced meanwhile."""
+        for _ in range(STARTS):
+            if index := self._write_one_version(key):
+                return index
+        raise BadRecord("it is replaced over and over")
+
+    def _write_one_version(self, key: Key) -> Index | None:
+        """Write a record; its own file comes last, after its previews, and not if one of these is another version's."""
         stored = self._storage.open(self._bucket, key)
         index, path = stored.index, self._path(key, stored.index)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         for size, place in self._preview_paths(key, index).items():
-            if preview := self._storage.preview(self._bucket, key, size)[1]:  # a damaged one is none
+            seen, preview = self._storage.preview(self._bucket, key, size)
+            if seen != index:
+                _drop(stored)
+                return None
+            if preview:  # a damaged one is none
                 _write_file(place, (preview,), index.created)
         _write_file(path, _payload(stored), index.created)
         return index
@@ -109,6 +121,11 @@ class Giver:
 
     def _stem(self, key: Key) -> str:
         return os.path.join(self._folder, key.kind.folder, key.id[:2], key.id)
+
+
+def _drop(stored: Stored) -> None:
+    if not isinstance(stored.payload, bytes):
+        stored.payload.close()
 
 
 def _payload(stored: Stored) -> Iterator[bytes]:

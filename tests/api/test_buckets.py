@@ -18,9 +18,7 @@ def test_a_bucket_is_made_and_located(client):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-@pytest.mark.parametrize(
-    "path", ["/1/buckets/", "/1/buckets//images", "/1/buckets/x/images/", "/1/buckets/x/objects/"]
-)
+@pytest.mark.parametrize("path", ["/1/buckets/", "/1/buckets//images", "/1/buckets/x/images/", "/1/buckets/x/objects/"])
 def test_an_empty_name_or_id_is_a_path_that_is_not_there(client, method, path):
     assert error(client.simulate_request(method, path)) == (404, 12013)
 

@@ -1,5 +1,3 @@
-import logging
-import os
 import time
 from uuid import UUID
 
@@ -12,16 +10,6 @@ from luna_image_store.tools import places
 from luna_image_store.tools.moving import Listed, Mover, Options, State
 
 KEYS = [Key(Kind.OBJECT, str(UUID(int=number, version=4))) for number in range(4)]
-
-
-@pytest.fixture
-def process():
-    """Put back what the tools settle for their whole process."""
-    mask, logger = os.umask(0o022), logging.getLogger("luna_image_store")
-    level = logger.level
-    yield
-    os.umask(mask)
-    logger.setLevel(level)
 
 
 @pytest.fixture

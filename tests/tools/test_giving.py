@@ -1,0 +1,58 @@
+import pytest
+
+from luna_image_store.imaging import Rendering, render
+from luna_image_store.record import Draft
+from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.disk import DiskStorage
+from luna_image_store.tools import places
+from luna_image_store.tools.giving import STARTS, Giver
+from tests import pictures
+
+KEY = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
+
+
+def put(storage, width, height):
+    picture = render(pictures.jpeg(width, height), Rendering())
+    storage.put("faces", KEY, Draft("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg])
+    return picture
+
+
+class Replaced(DiskStorage):
+    """A storage in which a record is replaced whenever a preview is about to be read, so many times."""
+
+    times = 0
+
+    def preview(self, bucket, key, size):
+        if self.times:
+            self.times -= 1
+            self.latest = put(self, 100 + self.times, 200)
+        return super().preview(bucket, key, size)
+
+
+@pytest.fixture
+def giver(process, tmp_path):
+    storage = Replaced(str(tmp_path / "store"))
+    storage.create_bucket("faces")
+    put(storage, 300, 100)
+    giver = Giver(1, places.settings_of("SRC", f"disk:{tmp_path}/store"), "faces", str(tmp_path / "out"), with_previews=True)
+    giver._storage = storage
+    return giver
+
+
+@pytest.mark.parametrize("times", [0, 1, STARTS - 1])
+def test_a_picture_and_its_previews_are_of_one_version(giver, tmp_path, times):
+    giver._storage.times = times
+    (exported,) = giver([KEY])
+    assert not exported.fault
+    original = (tmp_path / "out" / exported.line["file"]).read_bytes()
+    picture = giver._storage.latest if times else render(original, Rendering())
+    assert original == picture.jpeg
+    assert exported.line["previews"].keys() == picture.previews.keys()
+    for size, path in exported.line["previews"].items():
+        assert (tmp_path / "out" / path).read_bytes() == picture.previews[size]
+
+
+def test_a_picture_that_is_replaced_over_and_over_is_told(giver):
+    giver._storage.times = 99
+    (exported,) = giver([KEY])
+    assert exported.fault == "it is replaced over and over"
