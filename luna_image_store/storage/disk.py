@@ -22,23 +22,8 @@ from uuid import uuid4
 
 from luna_image_store.errors import BucketExists, BucketNotFound, RecordDamaged, StorageUnavailable
 from luna_image_store.record import BadRecord, Index, decode_index
-from luna_image_store.storage import disk_entries
+from luna_image_store.storage import disk_entries, files
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored, is_bucket_name
-from luna_image_store.storage.files import (
-    NEW_DIRECTORY,
-    FileSlice,
-    chunks_of,
-    make_directories,
-    read_at,
-    read_tail,
-    remove_leftover,
-    remove_tree,
-    rename_to_free,
-    sync_directory,
-    sync_new_directory,
-    translated,
-    write_file,
-)
 
 NO_RECORD = {errno.ENOENT, errno.ENOTDIR, errno.ENXIO}  # the last one: a stray socket
 
@@ -59,8 +44,8 @@ class DiskStorage(Storage):
         self._sign = self._temporary if os.path.isdir(self._temporary) else self._root
 
     def _prepare(self) -> None:
-        with translated("open the storage"):
-            for parent in (*make_directories(self._temporary), *make_directories(self._trash)):
+        with files.translated("open the storage"):
+            for parent in (*files.make_directories(self._temporary), *files.make_directories(self._trash)):
                 self._sync_directory(parent)
             self._lock = os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             weakref.finalize(self, os.close, self._lock)
@@ -70,13 +55,13 @@ class DiskStorage(Storage):
     def create_bucket(self, bucket: str) -> None:
         """Make the directories aside and rename them into place, so that no half bucket is ever seen."""
         place, new = f"{self._root}/{bucket}", f"{self._temporary}/{uuid4().hex}"
-        with translated("create bucket"):
+        with files.translated("create bucket"):
             if os.path.lexists(place):
                 raise BucketExists(bucket)
             try:
                 for path in (new, *(f"{new}/{kind.folder}" for kind in Kind)):
                     os.mkdir(path)
-                is_made = rename_to_free(new, place)
+                is_made = files.rename_to_free(new, place)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
             if not is_made:
@@ -88,57 +73,57 @@ class DiskStorage(Storage):
         """Rename the bucket into the trash; its bytes are freed in the background."""
         self._require(bucket)
         trashed = f"{self._trash}/{uuid4().hex}"
-        with translated("delete bucket"):
+        with files.translated("delete bucket"):
             try:
                 os.rename(f"{self._root}/{bucket}", trashed)
             except FileNotFoundError:
                 raise BucketNotFound(bucket) from None
             self._sync_directory(self._root)
             self._sync_directory(self._trash)
-        remove_tree(trashed)
+        files.remove_tree(trashed)
 
     def list_buckets(self) -> list[str]:
         """List the directories that are buckets."""
         self._require_root()
-        with translated("list buckets"), os.scandir(self._root) as entries:
+        with files.translated("list buckets"), os.scandir(self._root) as entries:
             return sorted(entry.name for entry in entries if is_bucket_name(entry.name) and self._is_bucket(entry.name))
 
     def write(self, bucket: str, key: Key, content_type: str, record: Iterable[bytes]) -> None:
         """Write a temporary file, fsync it, rename it into place, fsync the directory."""
-        with translated("save"):
+        with files.translated("save"):
             self._save(bucket, key, record)
 
     def replace(self, bucket: str, key: Key, old: Index, record: Iterable[bytes]) -> bool:
         """Write as for a save, and look right before the file is renamed."""
-        with translated("replace"):
+        with files.translated("replace"):
             return self._save(bucket, key, record, old)
 
     def read(self, bucket: str, key: Key) -> tuple[Index, Iterator[bytes]]:
         """Read the tail of the record, then the file from its beginning."""
         with self._reading(bucket, key) as (descriptor, total):
-            index = decode_index(read_tail(descriptor, total, TAIL), total)
-            return index, chunks_of(FileSlice(os.dup(descriptor), total))
+            index = decode_index(files.read_tail(descriptor, total, TAIL), total)
+            return index, files.chunks_of(files.FileSlice(os.dup(descriptor), total))
 
     def open(self, bucket: str, key: Key) -> Stored:
         """Read a small record in one go; leave a large payload in its file."""
         with self._reading(bucket, key) as (descriptor, total):
-            tail = read_tail(descriptor, total, IN_MEMORY + TAIL if total <= IN_MEMORY + TAIL else TAIL)
+            tail = files.read_tail(descriptor, total, IN_MEMORY + TAIL if total <= IN_MEMORY + TAIL else TAIL)
             index = decode_index(tail, total)
             if index.payload.length > IN_MEMORY:
                 os.lseek(descriptor, 0, os.SEEK_SET)
-                return Stored(index, FileSlice(os.dup(descriptor), index.payload.length))
-            payload = tail[: index.payload.length] if len(tail) == total else read_at(descriptor, index.payload.length, 0)
+                return Stored(index, files.FileSlice(os.dup(descriptor), index.payload.length))
+            payload = tail[: index.payload.length] if len(tail) == total else files.read_at(descriptor, index.payload.length, 0)
             return Stored(index, index.payload.check(payload, "the payload"))
 
     def preview(self, bucket: str, key: Key, size: int) -> tuple[Index, bytes | None]:
         """Read the tail of the record, which nearly always holds the preview too."""
         with self._reading(bucket, key) as (descriptor, total):
-            tail = read_tail(descriptor, total, TAIL)
+            tail = files.read_tail(descriptor, total, TAIL)
             index = decode_index(tail, total)
             if (part := index.parts.get(size)) is None:
                 return index, None
             start = index.offset(size) - (total - len(tail))
-            data = tail[start : start + part.length] if start >= 0 else read_at(descriptor, part.length, index.offset(size))
+            data = tail[start : start + part.length] if start >= 0 else files.read_at(descriptor, part.length, index.offset(size))
             try:
                 return index, part.check(data, f"preview {size}")
             except BadRecord as ex:
@@ -148,12 +133,12 @@ class DiskStorage(Storage):
     def head(self, bucket: str, key: Key) -> Index:
         """Read the tail of the record."""
         with self._reading(bucket, key) as (descriptor, total):
-            return decode_index(read_tail(descriptor, total, TAIL), total)
+            return decode_index(files.read_tail(descriptor, total, TAIL), total)
 
     def delete(self, bucket: str, key: Key) -> None:
         """Unlink the file and fsync its directory."""
         path = self._path(bucket, key)
-        with translated("delete"):
+        with files.translated("delete"):
             try:
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -165,7 +150,7 @@ class DiskStorage(Storage):
         """Unlink the files and fsync each directory once."""
         self._require(bucket)
         touched = set()
-        with translated("delete"):
+        with files.translated("delete"):
             for path in (self._path(bucket, key) for key in keys):
                 with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                     os.unlink(path)
@@ -194,25 +179,25 @@ class DiskStorage(Storage):
     def check(self) -> None:
         """Make a file and remove it again."""
         probe = f"{self._temporary}/{uuid4().hex}"
-        with translated("check the storage"):
+        with files.translated("check the storage"):
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
             os.unlink(probe)
 
     def sweep(self) -> None:
         """Clear .tmp and .trash, unless another service still works on this root."""
-        with translated("sweep"):
+        with files.translated("sweep"):
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 leftovers = list(os.scandir(self._temporary))
                 for entry in leftovers:
-                    remove_leftover(entry)
+                    files.remove_leftover(entry)
                 logger.info("swept %d leftovers of unfinished saves", len(leftovers))
             except BlockingIOError:
                 logger.warning("another service works on this storage: leftovers stay until the next start")
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_SH)
             for entry in os.scandir(self._trash):
-                remove_tree(entry.path)
+                files.remove_tree(entry.path)
 
     def _path(self, bucket: str, key: Key) -> str:
         return f"{self._root}/{bucket}/{key.kind.folder}/{key.id[:2]}/{key.id}{key.kind.ending}"
@@ -235,7 +220,7 @@ class DiskStorage(Storage):
         """Save a record; in place of `old` only, if that is given."""
         temporary = f"{self._temporary}/{uuid4().hex}"
         try:
-            write_file(temporary, record, self._durable)
+            files.write_file(temporary, record, self._durable)
             if old and not self._is_still(bucket, key, old):
                 os.unlink(temporary)
                 return False
@@ -262,14 +247,14 @@ class DiskStorage(Storage):
             self._require(bucket)
             try:
                 with suppress(FileExistsError):
-                    os.mkdir(shard, NEW_DIRECTORY)
+                    os.mkdir(shard, files.NEW_DIRECTORY)
                 os.rename(temporary, path)
             except FileNotFoundError:
                 raise BucketNotFound(bucket) from None
         try:
             if self._durable:
                 with suppress(FileNotFoundError):  # deleted meanwhile, with its bucket
-                    sync_new_directory(shard)
+                    files.sync_new_directory(shard)
         except OSError:
             if written and os.path.samestat(written, os.stat(path)):  # else another save has taken its place
                 os.unlink(path)
@@ -279,12 +264,12 @@ class DiskStorage(Storage):
         """Make the names in a directory durable, unless it has been deleted meanwhile, with its bucket."""
         if self._durable:
             with suppress(FileNotFoundError):
-                sync_directory(path)
+                files.sync_directory(path)
 
     @contextmanager
     def _reading(self, bucket: str, key: Key) -> Iterator[tuple[int, int]]:
         """Open a record for reading; give its descriptor and its length in bytes."""
-        with translated("read"):
+        with files.translated("read"):
             try:  # non-blocking, so that a stray FIFO can't hold the worker
                 descriptor = os.open(self._path(bucket, key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError as ex:

@@ -18,7 +18,7 @@ from luna_image_store.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from luna_image_store.storage import disk
+from luna_image_store.storage import files
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk import DiskStorage
 from tests import pictures
@@ -396,7 +396,7 @@ def test_a_save_that_cannot_be_made_durable_is_taken_back_but_never_anothers(sto
             storage.put(bucket, IMAGE, DRAFT, [b"the other's"])
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(disk, "sync_new_directory", broken)
+    monkeypatch.setattr(files, "sync_new_directory", broken)
     with pytest.raises(StorageUnavailable, match="save"):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     if is_replaced:
