@@ -98,12 +98,12 @@ def running(folder):
 
 
 def serve():
-    """Serve until terminated. Each request is told before it is answered, so that none can be missed."""
+    """Serve until terminated. Each request is told before it is answered, and in one piece, so that none can be missed."""
     moto = DomainDispatcherApplication(create_backend_app)
 
     def told(environ, start_response):
         query = environ["QUERY_STRING"]
-        print(f"request: {environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query and '?'}{query}", flush=True)
+        print(f"request: {environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query and '?'}{query}\n", end="", flush=True)
         return moto(environ, start_response)
 
     run_simple("127.0.0.1", 0, told, threaded=True)

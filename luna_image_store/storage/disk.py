@@ -213,7 +213,7 @@ class DiskStorage(Storage):
 
     def _require_root(self) -> None:
         if not os.path.isdir(self._sign):
-            logger.error("storage: find the root: %s is gone", self._sign)
+            logger.error("storage: %s: %s", "find the root", f"{self._sign} is gone")
             raise StorageUnavailable("find the root")
 
     def _save(self, bucket: str, key: Key, record: Iterable[bytes], old: Index | None = None) -> bool:
