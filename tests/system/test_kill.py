@@ -111,7 +111,7 @@ def test_keeps_what_it_acknowledged_when_it_is_killed_under_load(start: Start, k
         for worked in working:
             worked.result()
         service.start()
-        assert not kept.leftovers()
+        wait_until(lambda: not kept.leftovers())  # a worker that starts makes a file for a moment, too
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda client, then: client.check_all(changed(client, then)), clients, before))
     for client in clients:
@@ -146,7 +146,7 @@ def test_a_large_upload_that_a_kill_cuts_off_shows_nowhere_and_goes_with_its_buc
         service.kill()
     service.start()
     assert kept.ids("objects") == []
-    assert len(kept.leftovers()) == (0 if isinstance(kept, OnDisk) else 1)
+    wait_until(lambda: len(kept.leftovers()) == (0 if isinstance(kept, OnDisk) else 1))
     assert service.delete("/1/buckets/pictures").status_code == 202
     assert service.get("/1/buckets").json() == []
     assert kept.leftovers() == []
