@@ -79,6 +79,9 @@ class Connection:
     def hear_again(self, data: bytes) -> bool:
         """Take back what came with a request but is not of it, and tell whether that is another one."""
         self._heard[:0] = data
+        if not self._heard.strip(b"\r\n"):  # some clients end a body with a line break of their own
+            self._heard.clear()
+        self._budget = self._patience
         self._is_answering = False
         self._until, self._wanted = time.monotonic() + self._patience, 0
         return bool(self._heard) and self._is_enough(0)
@@ -158,8 +161,20 @@ class Connection:
         """Tell whether nothing more is to be said."""
         return self._ends is not None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Tell whether something is still to come: the rest of a request, or the end."""
+        return self.is_lingering or bool(self._heard)
+
+    def has_more(self) -> bool:
+        """Tell whether bytes wait in the kernel; to close then would reset the connection, and take the answer back."""
+        with suppress(OSError):
+            return bool(self._client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return False
+
     def close(self) -> None:
         """Close the socket."""
+        self._heard.clear()
         self._client.close()
 
     def _limit(self, direction: int, seconds: float) -> None:
@@ -195,7 +210,8 @@ class CarefulRequest(Request):  # type: ignore[misc]  # gunicorn has no types
 
     def should_close(self) -> bool:
         """Tell whether the connection ends with this request."""
-        return bool(super().should_close()) or self.has_unread_body()
+        says_so = any(name == "CONNECTION" and "close" in value.lower() for name, value in self.headers)
+        return says_so or bool(super().should_close()) or self.has_unread_body()
 
     def has_unread_body(self) -> bool:
         """Tell whether a body was left unread, in whole or in part: then the client may still be sending."""

@@ -128,7 +128,7 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
 
     def finish_request(self, conn: TConn, served: "Future[bool]") -> None:
         """Keep a connection for the next request, or until its client has read the last answer, or close it."""
-        if conn.sock.is_lingering:
+        if conn.sock.is_awaited:
             self._wait_for(conn)
         else:
             super().finish_request(conn, served)
@@ -139,8 +139,23 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         for conn in [conn for conn in self.pending_conns if conn.timeout < now]:
             self.pending_conns.remove(conn)
             self.poller.unregister(conn.sock)
-            if not conn.sock.is_lingering and conn.sock.give_up():
+            if conn.sock.is_lingering:
+                self._end(conn)
+            elif conn.sock.has_more():
+                self.enqueue_req(conn)
+            elif conn.sock.give_up():
                 self.start_serving(conn)
+            else:
+                self._end(conn)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """End those that are idle for too long, but none on which a request came while others were served."""
+        now = time.monotonic()
+        for conn in [conn for conn in self.keepalived_conns if force or conn.timeout < now]:
+            self.keepalived_conns.remove(conn)
+            self.poller.unregister(conn.sock)
+            if conn.sock.has_more() and not force:
+                self.enqueue_req(conn)
             else:
                 self._end(conn)
 
@@ -175,7 +190,7 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             self.handle_error(req, connection, conn.client, ex)
         finally:
             request_id.set("-")
-        if not connection.is_given_up and (req is None or req.has_unread_body()):
+        if not connection.is_given_up and (req is None or req.has_unread_body() or connection.has_more()):
             connection.linger()
         else:
             connection.close()
@@ -215,14 +230,18 @@ class SequentialWorker(ThreadedWorker):
         """Serve a connection that was kept, and leave it where it is: to take it out and in again takes longer than much else."""
         if not conn.sock.hear():
             super().on_client_socket_readable(conn, client)
-        elif self.handle(conn):
-            self.keepalived_conns.remove(conn)
+            return
+        is_kept = self.handle(conn)
+        self.keepalived_conns.remove(conn)
+        if is_kept and not client.is_awaited:
             conn.set_timeout()
             self.keepalived_conns.append(conn)
+            return
+        self.poller.unregister(client)
+        if client.is_awaited:
+            self._wait_for(conn)
         else:
-            self.keepalived_conns.remove(conn)
-            self.poller.unregister(client)
-            self._wait_for(conn) if client.is_lingering else self._end(conn)
+            self._end(conn)
 
     def start_serving(self, conn: TConn) -> None:
         """Serve a connection now."""

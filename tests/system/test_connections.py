@@ -72,6 +72,53 @@ def test_answer_in_their_order_what_comes_at_once(start: Start, threads: int) ->
 
 
 @in_line_and_in_threads
+def test_a_request_that_came_in_time_is_served_though_the_worker_was_busy_for_longer(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads, HTTP__KEEPALIVE_TIMEOUT=1)
+    service.make_bucket()
+    heavy = picture(5000, 4000, "BMP")
+    with service.connection() as idle, service.connection() as busy:
+        idle.sendall(GET)
+        assert read_answer(idle)
+        for _ in range(3):
+            busy.sendall(post(heavy))
+            idle.sendall(GET)
+            answer = read_answer(busy)
+            assert answer
+            assert answer.status == 201
+            assert read_answer(idle)
+
+
+@in_line_and_in_threads
+def test_the_rest_of_a_request_that_came_in_part_with_another_is_waited_for(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads, HTTP__KEEPALIVE_TIMEOUT=1)
+    service.make_bucket()
+    with service.connection() as client:
+        client.sendall(GET + post(picture())[:500])
+        assert read_answer(client)
+        time.sleep(3)
+        client.sendall(post(picture())[500:])
+        answer = read_answer(client)
+        assert answer
+        assert answer.status == 201
+        client.sendall(GET + b"\r\n")
+        assert read_answer(client)
+        assert is_over(client)
+
+
+@in_line_and_in_threads
+def test_an_answer_that_ends_a_connection_arrives_though_more_was_sent(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads)
+    for says_so in (b"close", b"TE, close"):
+        with service.connection() as client:
+            client.sendall(GET[:-2] + b"Connection: " + says_so + b"\r\n\r\n" + b"x" * 500_000)
+            time.sleep(1)
+            answer = read_answer(client)
+            assert answer
+            assert (answer.status, answer.headers["connection"]) == (200, "close")
+            assert is_over(client)
+
+
+@in_line_and_in_threads
 def test_what_follows_an_answer_of_any_kind_is_the_next_one(start: Start, threads: int) -> None:
     service = start(HTTP__THREADS=threads)
     service.make_bucket()
