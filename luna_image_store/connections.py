@@ -153,6 +153,7 @@ class Connection:
         """Send no more. What the client still sends is to be heard to its end, so that it reads the answer: see `hear`."""
         now = time.monotonic()
         self._until, self._ends = now + LINGER_SILENCE, now + LINGER_SECONDS
+        self._heard.clear()  # nobody wants it, and room makes the rest come in larger pieces
         with suppress(OSError):
             self._client.shutdown(socket.SHUT_WR)
 
