@@ -18,6 +18,7 @@ from functools import partial
 from typing import BinaryIO, TypeVar
 
 from gunicorn.http import Request, RequestParser
+from gunicorn.http.errors import InvalidRequestLine
 
 RATE = 10_000  # bytes per second that a client must move in the long run
 STEP = 256 * 1024  # bytes sent at once; at RATE it takes less than the least sensible timeout
@@ -25,11 +26,13 @@ LINGER_SECONDS, LINGER_SILENCE = 10.0, 2.0
 SILENT_SECONDS = 2.0  # that a new connection is kept on which nothing comes
 MOST_HEARD = 256 * 1024  # bytes of a request that are taken before it is served: nearly all pictures of faces
 MOST_OF_A_HEAD = 64 * 1024  # bytes without the end of a head, after which the parser shall say what it thinks of it
+MOST_TOLD = 20  # bytes of what is no request
 HEAD_END = b"\r\n\r\n"
 
 Moved = TypeVar("Moved", bytes, int)
 
 find_length = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE).search
+begins_as_none = re.compile(rb"[\r\n]*[^\r\nA-Za-z]").match  # such as what a client sends who believes to speak TLS
 needs_an_answer = re.compile(rb"\r\n(?:expect|transfer-encoding):", re.IGNORECASE).search  # before its length is known
 
 logger = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ class Connection:
         self._patience = patience
         self._budget = patience
         self._heard = bytearray()
-        self._wanted = 0  # bytes that make a whole request; 0 until its head has come
+        self._wanted = 0  # bytes that make a whole request; 0 until its head has come, 1 where none will
         self._until = time.monotonic() + SILENT_SECONDS
         self._held = b""
         self._is_answering = False  # some of an answer has left
@@ -74,23 +77,32 @@ class Connection:
         if not self._heard:
             self._until, self._wanted = time.monotonic() + self._patience, 0
         self._heard += data
-        return not data or self._is_enough(len(self._heard) - len(data))
+        self._find_end(len(self._heard) - len(data))
+        return not data or self.has_request
 
-    def hear_again(self, data: bytes) -> bool:
-        """Take back what came with a request but is not of it, and tell whether that is another one."""
+    def hear_again(self, data: bytes) -> None:
+        """Take back what came with a request but is not of it."""
         self._heard[:0] = data
         if not self._heard.strip(b"\r\n"):  # some clients end a body with a line break of their own
             self._heard.clear()
         self._budget = self._patience
         self._is_answering = False
         self._until, self._wanted = time.monotonic() + self._patience, 0
-        return bool(self._heard) and self._is_enough(0)
+        self._find_end(0)
 
-    def _is_enough(self, known: int) -> bool:
-        """Tell whether a request has come, or as much of it as is taken beforehand. In the first `known` bytes no head ends."""
-        if not self._wanted and (end := self._heard.find(HEAD_END, max(0, known - len(HEAD_END)))) >= 0:
+    def _find_end(self, known: int) -> None:
+        """Find out how many bytes are to be awaited. In the first `known` ones no head ends."""
+        if self._wanted:
+            return
+        if (end := self._heard.find(HEAD_END, max(0, known - len(HEAD_END)))) >= 0:
             self._wanted = _length(bytes(self._heard[: end + len(HEAD_END)]))
-        return len(self._heard) >= min(self._wanted or MOST_OF_A_HEAD, MOST_HEARD)
+        elif begins_as_none(self._heard):
+            self._wanted = 1
+
+    @property
+    def has_request(self) -> bool:
+        """Tell whether a request has come, or as much of it as is taken beforehand."""
+        return bool(self._heard) and len(self._heard) >= min(self._wanted or MOST_OF_A_HEAD, MOST_HEARD)
 
     @property
     def until(self) -> float:
@@ -104,7 +116,9 @@ class Connection:
         return bool(self._heard)
 
     def recv(self, size: int) -> bytes:
-        """Give some of the bytes that have come, or wait for some."""
+        """Give some of the bytes that have come, or wait for some; raise InvalidRequestLine where they can't become a request."""
+        if self._wanted == 1:
+            raise InvalidRequestLine(bytes(self._heard[:MOST_TOLD]))
         if self._heard:
             data = bytes(self._heard[:size])
             del self._heard[:size]

@@ -32,6 +32,7 @@ ACCEPT_SECONDS = 5  # that the kernel holds a connection without data
 MOST_REQUESTS = 1000  # on one connection: then it is closed, and the next one may go to a worker that has less to do
 MOST_CONNECTIONS = 500  # of one worker; a process may have 1024 files open, if nobody raised that
 SIGN_SECONDS = 1  # between two signs of life
+PAUSE = 0.1  # seconds, before a connection that could not be taken is tried again
 QUEUE_SECONDS = 5.0  # for which a worker empties the queue of a socket that is closed
 MARGIN = 5  # seconds by which a client is given up before the arbiter gives up the worker
 
@@ -45,6 +46,7 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         super().__init__(*args)
         self._up = mmap.mmap(-1, 1)  # the master sees it too
         self._told = 0.0
+        self._in_turn: list[TConn] = []  # those whose next request has come already
 
     @property
     def is_up(self) -> bool:
@@ -99,14 +101,27 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         return phase.get() if phase else Phase.SERVING
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection, unless another worker has taken it, or it is gone."""
-        with suppress(BlockingIOError, ConnectionAbortedError):
+        """Take a connection, unless another worker has taken it, or it is gone; where there is no room for it, it waits."""
+        try:
             client, address = listener.accept()
-            self.nr_conns += 1
-            connection = Connection(client, self.tell_of_life, self.patience)
-            conn = TConn(self.cfg, connection, address, listener.getsockname())
-            conn.parser = Parser(self.cfg, connection, address)
-            self.enqueue_req(conn)
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as ex:
+            logger.error("a connection can't be taken: %s", ex)
+            time.sleep(PAUSE)
+            return
+        self.nr_conns += 1
+        connection = Connection(client, self.tell_of_life, self.patience)
+        conn = TConn(self.cfg, connection, address, listener.getsockname())
+        conn.parser = Parser(self.cfg, connection, address)
+        self.enqueue_req(conn)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Serve what has come: from each connection one request, so that none is served all the time."""
+        super().wait_for_and_dispatch_events(0 if self._in_turn else timeout)
+        in_turn, self._in_turn = self._in_turn, []
+        for conn in in_turn:
+            self.start_serving(conn)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Serve a connection whose request has come; wait for the rest of one that has not."""
@@ -127,8 +142,10 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         self.nr_conns -= 1
 
     def finish_request(self, conn: TConn, served: "Future[bool]") -> None:
-        """Keep a connection for the next request, or until its client has read the last answer, or close it."""
-        if conn.sock.is_awaited:
+        """Have the next request served in its turn, or wait for it, or until the client has read the last answer, or close."""
+        if conn.sock.has_request:
+            self._in_turn.append(conn)
+        elif conn.sock.is_awaited:
             self._wait_for(conn)
         else:
             super().finish_request(conn, served)
@@ -167,11 +184,11 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         """Do nothing: during a transfer it is the main thread that tells the arbiter that the worker is alive."""
 
     def handle(self, conn: TConn) -> bool:
-        """Serve what a connection asks for; tell whether it is kept for more."""
-        while self._serve(conn):
-            if not conn.sock.hear_again(conn.parser.unreader.take_buffered()):
-                return True
-        return False
+        """Serve one request of a connection; tell whether it is kept for more."""
+        is_kept = self._serve(conn)
+        if is_kept:
+            conn.sock.hear_again(conn.parser.unreader.take_buffered())
+        return is_kept
 
     def _serve(self, conn: TConn) -> bool:
         """Read a request, answer it, tell whether the connection is kept. Nothing that a client sends gets out of here."""
@@ -236,17 +253,17 @@ class SequentialWorker(ThreadedWorker):
         if is_kept and not client.is_awaited:
             conn.set_timeout()
             self.keepalived_conns.append(conn)
-            return
-        self.poller.unregister(client)
-        if client.is_awaited:
-            self._wait_for(conn)
         else:
-            self._end(conn)
+            self.poller.unregister(client)
+            self._finish(conn, is_kept)
 
     def start_serving(self, conn: TConn) -> None:
         """Serve a connection now."""
+        self._finish(conn, self.handle(conn))
+
+    def _finish(self, conn: TConn, is_kept: bool) -> None:
         served: Future[bool] = Future()
-        served.set_result(self.handle(conn))
+        served.set_result(is_kept)
         self.finish_request(conn, served)
 
     def tell_of_life(self) -> None:

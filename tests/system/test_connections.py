@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
+from select import select
 from threading import Event
 
 import pytest
@@ -14,7 +15,7 @@ import requests
 from ..machine import wait_until
 from .conftest import Start
 from .pictures import picture
-from .service import read_answer
+from .service import SERVE, read_answer
 from .test_restarts import reload
 
 IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
@@ -216,6 +217,37 @@ def test_a_client_that_was_refused_and_goes_on_keeps_nobody_waiting(start: Start
 
 
 @in_line_and_in_threads
+def test_what_is_no_http_is_refused_at_once(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads)
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"  # of TLS
+    for before, noise in ((b"", hello), (b"", b'{"a": '), (GET, b"\r\n" + hello), (GET, b"\0" * 300_000)):
+        with service.connection() as client:
+            started = time.monotonic()
+            client.sendall(before + noise)
+            answers = [read_answer(client) for _ in range(2 if before else 1)]
+            assert answers[-1]
+            assert (answers[-1].status, answers[-1].json()["error_code"]) == (400, 12046)
+            assert time.monotonic() - started < 5
+    assert service.get("/version").status_code == 200
+
+
+@in_line_and_in_threads
+def test_a_client_that_asks_much_at_once_gets_one_answer_in_a_turn(start: Start, threads: int) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=threads)
+    service.make_bucket()
+    heavy = service.post(IMAGES, picture(4000, 4000)).json()["url"]
+    ask = f"GET {heavy}_100 HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    with service.connection() as greedy, service.connection() as other:
+        greedy.sendall(ask * 100)
+        assert read_answer(greedy)
+        for _ in range(3):
+            other.sendall(GET)
+            assert read_answer(other)
+        so_far = greedy.recv(2**20) if select([greedy], (), (), 0)[0] else b""
+        assert so_far.count(b"HTTP/1.1 200") < 10
+
+
+@in_line_and_in_threads
 def test_a_slow_client_is_told_so_in_time(start: Start, threads: int) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=threads, HTTP__REQUEST_TIMEOUT=1)
     service.make_bucket()
@@ -286,3 +318,23 @@ def test_more_than_a_worker_holds_are_served_all_the_same(start: Start) -> None:
     finally:
         for client in clients:
             client.close()
+
+
+@in_line_and_in_threads
+def test_more_than_there_are_file_descriptors_for_wait_and_end_no_worker(start: Start, threads: int) -> None:
+    service = start("prlimit", "--nofile=50", *SERVE, HTTP__WORKERS=1, HTTP__THREADS=threads)
+    workers = service.workers()
+    clients = [socket.create_connection(service.address, 60) for _ in range(80)]
+    try:
+        for client in clients:
+            client.sendall(GET[:-5])
+        wait_until(lambda: "a connection can't be taken: [Errno 24]" in service.log())
+        for client in clients[:60]:
+            client.close()
+        clients[-1].sendall(GET[-5:])
+        assert read_answer(clients[-1])
+    finally:
+        for client in clients:
+            client.close()
+    assert service.get("/version").status_code == 200
+    assert service.workers() == workers
