@@ -143,7 +143,8 @@ def _previews(image: Image.Image, size: tuple[int, int], rendering: Rendering) -
         size = size[::-1]
     previews = {}
     for longest in PREVIEW_SIZES:
-        image = image.resize(_fit(size, longest), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+        if image.size != (target := _fit(size, longest)):
+            image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
         previews[longest] = _encode(image, rendering.preview_quality)
     return previews
 

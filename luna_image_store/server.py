@@ -65,7 +65,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """Make the application, once per worker."""
-        _keep_memory()
+        keep_memory()
         return create_app(self._settings, phase=self.phase)
 
 
@@ -107,7 +107,7 @@ def _counting_together() -> dict[str, Any]:
     }
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Keep what a picture took for the next one: to get it anew from the system costs a sixth of the time of a 200 KB save."""
     with suppress(OSError, AttributeError):  # another C library than glibc
         libc = ctypes.CDLL(None)

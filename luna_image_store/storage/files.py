@@ -69,19 +69,19 @@ def read_tail(descriptor: int, total: int, guess: int) -> bytes:
     return tail if needed <= guess else read_at(descriptor, needed, total - needed)
 
 
-def sync_directory(path: str) -> None:
-    """Wait until the names in a directory have reached the disk."""
+def sync_directory(path: str) -> int:
+    """Wait until the names in a directory have reached the disk; give the mode of the directory."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+        return os.fstat(descriptor).st_mode
     finally:
         os.close(descriptor)
 
 
 def sync_new_directory(path: str) -> None:
     """Wait for the names in a directory, and for its own: it has the sticky bit until somebody has done that."""
-    sync_directory(path)
-    if (mode := os.stat(path).st_mode) & stat.S_ISVTX:
+    if (mode := sync_directory(path)) & stat.S_ISVTX:
         sync_directory(os.path.dirname(path))
         os.chmod(path, stat.S_IMODE(mode) & ~stat.S_ISVTX)
 
