@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from threading import Lock
 
 import boto3
 import requests
@@ -98,13 +99,17 @@ def running(folder):
 
 
 def serve():
-    """Serve until terminated. Each request is told before it is answered, and in one piece, so that none can be missed."""
-    moto = DomainDispatcherApplication(create_backend_app)
+    """Serve until terminated. Each request is told before it is answered, and in one piece, so that none can be missed.
+
+    They are answered one after the other: moto's own data may be torn by two at the same time.
+    """
+    moto, alone = DomainDispatcherApplication(create_backend_app), Lock()
 
     def told(environ, start_response):
         query = environ["QUERY_STRING"]
         print(f"request: {environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query and '?'}{query}\n", end="", flush=True)
-        return moto(environ, start_response)
+        with alone:
+            return moto(environ, start_response)
 
     run_simple("127.0.0.1", 0, told, threaded=True)
 
