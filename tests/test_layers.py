@@ -32,7 +32,7 @@ LAYERS = (
     {"resources", *(f"resources.{name}" for name in ("base", "buckets", "health", "images", "metrics", "objects", "system"))},
     {"openapi"},
     {"app"},
-    {"tools", "tools.exits", "tools.places", "tools.progress", "tools.report", "tools.table", "tools.workers"},
+    {"tools", "tools.exits", "tools.listing", "tools.places", "tools.progress", "tools.report", "tools.table", "tools.workers"},
     {
         *("tools.inspection", "tools.verify", "tools.stats", "tools.moving", "tools.migrate"),
         *("tools.taking", "tools.importing", "tools.giving", "tools.exporting"),
@@ -67,7 +67,7 @@ WITHIN_A_LAYER = {
     ("server", "arbiter"),
     ("server", "workers"),
     ("workers", "connections"),
-    ("tools.exits", "tools.report"),
+    *((f"tools.{name}", "tools.report") for name in ("exits", "listing")),
     ("tools.migrate", "tools.moving"),
     ("tools.verify", "tools.inspection"),
     ("tools.importing", "tools.taking"),

@@ -18,6 +18,7 @@ import stat
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 from uuid import uuid4
 
 from luna_image_store.errors import BucketExists, BucketNotFound, RecordDamaged, StorageUnavailable
@@ -26,6 +27,8 @@ from luna_image_store.storage import disk_entries, files
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored, is_bucket_name
 
 NO_RECORD = {errno.ENOENT, errno.ENOTDIR, errno.ENXIO}  # the last one: a stray socket
+
+Found = TypeVar("Found")
 
 logger = logging.getLogger(__name__)
 
@@ -160,13 +163,17 @@ class DiskStorage(Storage):
 
     def list_keys(self, bucket: str, kind: Kind) -> Iterator[Key]:
         """Walk the directories of one kind."""
-        self._require(bucket)
-        return disk_entries.keys(f"{self._root}/{bucket}", kind)
+        return self._listed(bucket, disk_entries.keys(f"{self._root}/{bucket}", kind))
 
     def entries(self, bucket: str) -> Iterator[Entry]:
         """Walk all directories of the bucket."""
+        return self._listed(bucket, disk_entries.in_bucket(f"{self._root}/{bucket}"))
+
+    def _listed(self, bucket: str, found: Iterator[Found]) -> Iterator[Found]:
+        """Pass a list on; one that ended because its bucket or the root has gone is not the whole."""
         self._require(bucket)
-        return disk_entries.in_bucket(f"{self._root}/{bucket}")
+        yield from found
+        self._require(bucket)
 
     def strays(self) -> Iterator[Entry]:
         """List what else lies in the root."""

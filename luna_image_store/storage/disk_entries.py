@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from operator import attrgetter
 
 from luna_image_store.storage.base import Entry, Key, Kind, is_id
 from luna_image_store.storage.files import translated
@@ -12,21 +13,22 @@ OWN = {".lock", ".tmp", ".trash"}
 
 def keys(place: str, kind: Kind) -> Iterator[Key]:
     """List the keys of one kind in a bucket, in the order of their ids."""
-    with translated("list"):
-        folder = f"{place}/{kind.folder}"
-        for shard in filter(os.path.isdir, (f"{folder}/{name}" for name in sorted(os.listdir(folder)))):
-            for name in sorted(os.listdir(shard)):
-                path = f"{shard}/{name}"
-                if (key := _key_of(path.removeprefix(f"{place}/"))) and os.path.isfile(path):
+    with _going_on() as faults:
+        for shard in _listed(f"{place}/{kind.folder}", faults):
+            for file in _listed(shard.path, faults):
+                if (key := _key_of(file.path.removeprefix(f"{place}/"))) and _is_file(file):
                     yield key
 
 
 def in_bucket(place: str) -> Iterator[Entry]:
     """List all files of a bucket; directories count for nothing."""
-    with translated("list"):
-        for file in _files(place):
+    with _going_on() as faults:
+        for file in _files(place, faults):
             name = file.path.removeprefix(f"{place}/")
-            yield from _entry(file, name, _key_of(name) if file.is_file() else None)
+            try:
+                yield from _entry(file, name, _key_of(name) if _is_file(file) else None)
+            except OSError as ex:
+                faults.append(ex)
 
 
 def in_root(root: str, is_bucket: Callable[[str], bool]) -> Iterator[Entry]:
@@ -45,14 +47,39 @@ def in_work(root: str) -> Iterator[Entry]:
                 yield from _entry(entry, f"{folder}/{entry.name}")
 
 
-def _files(directory: str) -> Iterator["os.DirEntry[str]"]:
+@contextmanager
+def _going_on() -> Iterator[list[OSError]]:
+    """Gather the directories that can't be listed; raise StorageUnavailable when all others have been."""
+    faults: list[OSError] = []
+    with translated("list"):
+        yield faults
+        if faults:
+            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+            raise OSError(faults[0].errno, f"{faults[0]}{more}") from faults[0]
+
+
+def _listed(directory: str, faults: list[OSError]) -> "list[os.DirEntry[str]]":
+    """List a directory in the order of names; none where it is no directory, or was deleted meanwhile, with its bucket."""
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as found:
+            return sorted(found, key=attrgetter("name"))
+    except OSError as ex:
+        faults.append(ex)
+    return []
+
+
+def _files(directory: str, faults: list[OSError]) -> Iterator["os.DirEntry[str]"]:
     """Go down into all directories, and follow no link to one."""
-    with suppress(FileNotFoundError), os.scandir(directory) as found:  # deleted meanwhile, with its bucket
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(entry.path)
-            else:
-                yield entry
+    for entry in _listed(directory, faults):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path, faults)
+        else:
+            yield entry
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether it is a file or leads to one; a link may go in circles."""
+    return entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)
 
 
 def _entry(entry: "os.DirEntry[str]", name: str, key: Key | None = None) -> Iterator[Entry]:

@@ -18,6 +18,7 @@ from luna_image_store.storage.base import Key, Kind, Storage
 from luna_image_store.tools import places, progress
 from luna_image_store.tools.exits import Patience
 from luna_image_store.tools.giving import Exported, Giver
+from luna_image_store.tools.listing import listed
 from luna_image_store.tools.report import Report
 from luna_image_store.tools.workers import Workers
 
@@ -56,15 +57,15 @@ class Export:
             seconds = time.monotonic() - began
             rate = (counts["exported"] + counts["there_already"]) / seconds
             report.summary({**counts, "seconds": round(seconds, 1), "records_per_second": round(rate, 1)})
-        return not counts["failed"]
+        return not counts["failed"] and report.is_whole
 
     def _write(self, storage: Storage, file: TextIO, counts: Counter[str], report: Report) -> None:
         arguments = (self.settings, self.bucket, self.folder, self.with_previews)
         workers: Workers[Key, list[Exported]] = Workers(Giver, arguments, self.parallel)
         patience = Patience()
         with progress.shown("exporting", quiet=report.as_json) as bar:
-            progress.find_total(bar, _keys(storage, self.bucket))
-            for records in workers.results(_keys(storage, self.bucket)):
+            progress.find_total(bar, self._keys(storage))
+            for records in workers.results(self._keys(storage, report)):
                 for record in records:
                     patience.note(bool(record.fault))
                     if record.fault:
@@ -75,12 +76,11 @@ class Export:
                         file.write(f"{json.dumps(record.line)}\n")
                 bar.update(len(records))
 
+    def _keys(self, storage: Storage, report: Report | None = None) -> Iterator[Key]:
+        for kind in Kind:
+            yield from listed(self.bucket, storage.list_keys(self.bucket, kind), report)
+
     def _tell(self, report: Report, record: Exported) -> None:
         kind, record_id = record.key.kind.folder, record.key.id
         where = {"bucket": self.bucket, "kind": kind, "id": record_id}
         report.finding(f"{self.bucket} {kind} {record_id}", record.fault, **where)
-
-
-def _keys(storage: Storage, bucket: str) -> Iterator[Key]:
-    for kind in Kind:
-        yield from storage.list_keys(bucket, kind)

@@ -9,11 +9,12 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 
-from luna_image_store.errors import BucketExists, BucketNotFound
+from luna_image_store.errors import BucketExists
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import Key, Kind, Storage
 from luna_image_store.tools import places, progress
 from luna_image_store.tools.exits import Patience
+from luna_image_store.tools.listing import listed
 from luna_image_store.tools.moving import Listed, Mover, Options, Outcome, State
 from luna_image_store.tools.report import Report
 from luna_image_store.tools.workers import Workers
@@ -48,7 +49,7 @@ class Migration:
             self._move(source, destination, buckets, tally)
         finally:
             report.summary({"dry_run": self.options.is_dry, **tally.summary()})
-        return tally.is_good()
+        return tally.is_good() and report.is_whole
 
     def _check(self) -> None:
         """Raise SettingsError for what can't be meant."""
@@ -59,10 +60,11 @@ class Migration:
 
     def _move(self, source: Storage, destination: Storage, buckets: list[str], tally: "Tally") -> None:
         workers: Workers[Listed, list[Outcome]] = Workers(Mover, (self.source, self.destination, self.options), self.parallel)
-        listed = _listed(source, destination, buckets)
-        records = listed if self.options.deletes else (record for record in listed if record.is_here)
+        both = _of_both(source, destination, buckets, tally.report)
+        records = both if self.options.deletes else (record for record in both if record.is_here)
         with progress.shown("moving", quiet=tally.report.as_json) as bar:
-            progress.find_total(bar, (key for bucket in buckets for kind in Kind for key in _keys(source, bucket, kind)))
+            keys = (key for bucket in buckets for kind in Kind for key in listed(bucket, source.list_keys(bucket, kind)))
+            progress.find_total(bar, keys)
             for outcomes in workers.results(records):
                 tally.add(outcomes)
                 bar.update(len(outcomes))
@@ -123,17 +125,12 @@ def _make(destination: Storage, buckets: list[str]) -> None:
                 destination.create_bucket(bucket)
 
 
-def _listed(source: Storage, destination: Storage, buckets: list[str]) -> Iterator[Listed]:
+def _of_both(source: Storage, destination: Storage, buckets: list[str], report: Report) -> Iterator[Listed]:
     """List the records of both sides, both in the order of their ids, so that none is kept in memory."""
     for bucket in buckets:
         for kind in Kind:
-            here = ((key.id, True) for key in _keys(source, bucket, kind))
-            there = ((key.id, False) for key in _keys(destination, bucket, kind))
+            here = ((key.id, True) for key in listed(bucket, source.list_keys(bucket, kind), report))
+            there = ((key.id, False) for key in listed(bucket, destination.list_keys(bucket, kind), report))
             for record_id, group in groupby(merge(here, there), itemgetter(0)):
                 found = {is_here for _, is_here in group}
                 yield Listed(bucket, Key(kind, record_id), True in found, False in found)
-
-
-def _keys(storage: Storage, bucket: str, kind: Kind) -> Iterator[Key]:
-    with suppress(BucketNotFound):  # a dry run makes none, and one may be deleted meanwhile
-        yield from storage.list_keys(bucket, kind)

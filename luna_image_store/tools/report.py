@@ -22,11 +22,17 @@ class Report:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self.is_whole = True  # all that was to be listed was listed
 
     def finding(self, place: str, problem: str, **fields: object) -> None:
         """Tell of one thing. `place` is for people, and may be any name of a file; programs get the problem and the fields."""
         shown = place if place.isprintable() else repr(place)
         self._write(json.dumps({"problem": problem, **fields}) if self.as_json else f"{shown}: {problem}")
+
+    def unlisted(self, bucket: str, ex: ServiceError) -> None:
+        """Tell that not all of a bucket can be listed."""
+        self.is_whole = False
+        self.finding(bucket, f"not all of it can be listed: {reason(ex)}", bucket=bucket, state="unlisted")
 
     def row(self, values: Mapping[str, object]) -> None:
         """Tell of one thing that is as it should be."""

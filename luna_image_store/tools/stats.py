@@ -2,15 +2,15 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from luna_image_store import capacity
 from luna_image_store.errors import BucketNotFound
 from luna_image_store.settings import load
-from luna_image_store.storage.base import Entry, Key, Kind, Storage
+from luna_image_store.storage.base import Key, Kind, Storage
 from luna_image_store.tools import places, progress
+from luna_image_store.tools.listing import listed
 from luna_image_store.tools.report import Report
 
 SAMPLE = 200  # pictures of a bucket whose indexes are read
@@ -19,18 +19,18 @@ QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def run(path: str | None, named: tuple[str, ...], report: Report) -> bool:
-    """Tell of each bucket and kind, and of all together."""
+    """Tell of each bucket and kind, and of all together; and whether that is all there is."""
     settings = load(path)
     places.check_is_there(settings)
     storage = places.opened(settings, capacity.threads(settings), is_only_read=True)
     total: Counter[str] = Counter()
     for bucket in places.chosen(storage, named):
-        for kind, sizes in _counted(storage, bucket, report.as_json).items():
+        for kind, sizes in _counted(storage, bucket, report).items():
             report.row({"bucket": bucket, "kind": kind.folder, **sizes.summary(storage, bucket)})
             total.update(records=sizes.records, bytes=sizes.bytes)
         total.update(buckets=1)
     report.summary({"buckets": total["buckets"], "records": total["records"], "bytes": total["bytes"]})
-    return True
+    return report.is_whole
 
 
 @dataclass
@@ -72,19 +72,14 @@ class Sizes:
         return told
 
 
-def _counted(storage: Storage, bucket: str, quiet: bool) -> dict[Kind, Sizes]:
+def _counted(storage: Storage, bucket: str, report: Report) -> dict[Kind, Sizes]:
     found = {kind: Sizes() for kind in Kind}
-    with progress.shown(f"counting {bucket}", quiet=quiet) as bar:
-        for entry in _records(storage, bucket):
+    with progress.shown(f"counting {bucket}", quiet=report.as_json) as bar:
+        for entry in listed(bucket, storage.entries(bucket), report):
             if entry.key:
                 found[entry.key.kind].add(entry.key, entry.length)
                 bar.update(1)
     return found
-
-
-def _records(storage: Storage, bucket: str) -> Iterator[Entry]:
-    with suppress(BucketNotFound):  # deleted meanwhile
-        yield from storage.entries(bucket)
 
 
 def _previews(storage: Storage, bucket: str, sample: list[Key]) -> float:

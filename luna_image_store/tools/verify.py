@@ -5,17 +5,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 
 from luna_image_store import capacity
 from luna_image_store.app import rendering
-from luna_image_store.errors import BucketNotFound
 from luna_image_store.settings import Settings, load
 from luna_image_store.storage.base import Entry, Key, Storage
 from luna_image_store.tools import places, progress
 from luna_image_store.tools.exits import Patience
 from luna_image_store.tools.inspection import Finding, Inspector, State
+from luna_image_store.tools.listing import listed
 from luna_image_store.tools.report import Report
 
 AT_ONCE_ON_S3 = 8  # records: most of the time they wait
@@ -51,7 +50,7 @@ def run(path: str | None, named: tuple[str, ...], options: Options, report: Repo
         tally.add_others("leftover", (entry for entry in storage.leftovers(buckets) if entry.modified < oldest))
     finally:
         report.summary(tally.summary())
-    return tally.is_good()
+    return tally.is_good() and report.is_whole
 
 
 def _at_once(settings: Settings) -> int:
@@ -60,7 +59,8 @@ def _at_once(settings: Settings) -> int:
 
 def _inspect_all(storage: Storage, buckets: list[str], inspect: Inspector, at_once: int, rate: float, tally: "Tally") -> None:
     with progress.shown("verifying", quiet=tally.report.as_json) as bar:
-        progress.find_total(bar, (entry for bucket in buckets for entry in _entries(storage, bucket) if entry.key))
+        entries = (entry for bucket in buckets for entry in listed(bucket, storage.entries(bucket)))
+        progress.find_total(bar, (entry for entry in entries if entry.key))
         records = _paced(_records(storage, buckets, tally), rate)
         for finding in _findings(inspect, records, at_once):
             tally.add(finding)
@@ -70,16 +70,11 @@ def _inspect_all(storage: Storage, buckets: list[str], inspect: Inspector, at_on
 def _records(storage: Storage, buckets: list[str], tally: "Tally") -> Iterator[tuple[str, Key]]:
     """List all records, and tell of what is none."""
     for bucket in buckets:
-        for entry in _entries(storage, bucket):
+        for entry in listed(bucket, storage.entries(bucket), tally.report):
             if entry.key:
                 yield bucket, entry.key
             else:
                 tally.add_others("stray", [entry], bucket)
-
-
-def _entries(storage: Storage, bucket: str) -> Iterator[Entry]:
-    with suppress(BucketNotFound):  # deleted meanwhile
-        yield from storage.entries(bucket)
 
 
 def _paced(items: Iterator[tuple[str, Key]], rate: float) -> Iterator[tuple[str, Key]]:

@@ -16,6 +16,7 @@ from ..swift import Account
 from .service import BIN
 
 PATIENCE = 120  # seconds
+BOUND_BY_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,18 @@ class Ended:
     errors: str
 
 
-def luna(*arguments: object, **settings: object) -> Ended:
+def luna(*arguments: object, before: tuple[str, ...] = (), **settings: object) -> Ended:
     """Run a tool to its end."""
-    with running(*arguments, **settings) as process:
+    with running(*arguments, before=before, **settings) as process:
         return ended(process)
 
 
 @contextmanager
-def running(*arguments: object, **settings: object) -> Iterator[subprocess.Popen[str]]:
-    """Run a tool meanwhile, with settings such as LOCAL_STORAGE__PATH=..."""
+def running(*arguments: object, before: tuple[str, ...] = (), **settings: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a tool meanwhile, with settings such as LOCAL_STORAGE__PATH=...; `before` is what runs it."""
     others = {key: value for key, value in os.environ.items() if not key.startswith("LUNA_IMAGE_STORE")}
     given = {f"LUNA_IMAGE_STORE{key if key.startswith('_') else f'__{key}'}": str(value) for key, value in settings.items()}
-    command = [str(BIN / "luna-image-store"), *map(str, arguments), "--json"]
+    command = [*before, str(BIN / "luna-image-store"), *map(str, arguments), "--json"]
     with subprocess.Popen(command, env=others | given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process

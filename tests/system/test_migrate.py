@@ -17,7 +17,7 @@ import pytest
 
 from ..machine import free_port, need
 from ..swift import Account, Swift
-from .commands import PATIENCE, Ended, ended, kill, luna, running, settings_file
+from .commands import BOUND_BY_RIGHTS, PATIENCE, Ended, ended, kill, luna, running, settings_file
 from .kept import OnS3
 from .pictures import marked, picture
 from .service import Service
@@ -207,6 +207,42 @@ def test_the_source_is_only_read(copy: Path, target: Path) -> None:
     for tool in (("stats",), ("verify", "--rate", 0), ("export", target.parent / "out", "--bucket", "faces")):
         assert luna(*tool, LOCAL_STORAGE__PATH=copy).code == 0
     assert sorted(path.name for path in copy.iterdir()) == ["faces", "plates"]
+
+
+def test_what_can_not_be_listed_is_told_and_all_else_is_worked_on(copy: Path, target: Path, tmp_path: Path) -> None:
+    hidden, full = place(copy, 0).parent, tmp_path / "full"
+    full.mkdir()
+    assert migrate(copy, full).code == 0
+    count, whole = len(list(hidden.iterdir())), tree(copy)
+    hidden.chmod(0)
+
+    def work(*arguments: object) -> Ended:
+        ended = luna(*arguments, before=BOUND_BY_RIGHTS, LOCAL_STORAGE__PATH=copy)
+        [told] = [finding["problem"] for finding in ended.findings if finding.get("state") == "unlisted"]
+        assert f"Permission denied: '{hidden}'" in told
+        assert ended.code == 1
+        return ended
+
+    try:
+        work("migrate", f"disk:{copy}", f"disk:{target}")
+        kept = work("migrate", f"disk:{copy}", f"disk:{full}", "--delete")
+        verified = work("verify", "--rate", 0)
+        work("stats")
+        exported = work("export", tmp_path / "out", "--bucket", "faces")
+    finally:
+        hidden.chmod(0o750)
+    assert tree(target) == {name: data for name, data in whole.items() if (copy / name).parent != hidden}
+    assert (kept.summary["deleted"], tree(full)) == (0, whole)
+    assert verified.summary["good"] == len(whole) - count
+    assert exported.summary["exported"] == sum(name.startswith("faces") for name in whole) - count
+
+
+def test_moves_from_one_s3_to_another(filled: Path, target: Path, swift: Swift, tmp_path: Path) -> None:
+    one, other = (settings_file(tmp_path / f"{name}.toml", swift.fresh_account()) for name in ("one", "other"))
+    for sides in ((f"disk:{filled}", one), (one, other), (other, f"disk:{target}")):
+        moved = luna("migrate", *sides, **KEYS)
+        assert (moved.code, moved.summary["copied"]) == (0, PICTURES + 2)
+    assert tree(target) == tree(filled)
 
 
 def test_gives_up_when_the_destination_is_full(filled: Path, small: Path) -> None:
