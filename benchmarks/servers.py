@@ -87,8 +87,9 @@ def memory(root: Path, folder: Path) -> Iterator[Running]:
 @contextmanager
 def memory_under_gunicorn(folder: Path) -> Iterator[Running]:
     """Run the same application as gunicorn runs one that says nothing else."""
-    port = free_port()
-    options = ("--config", os.devnull, "--log-level", "critical", "--chdir", HERE)
+    port, nothing = free_port(), folder.with_name("nothing.py")  # else it would take the service's own options
+    nothing.touch()
+    options = ("--config", nothing, "--log-level", "critical", "--chdir", HERE)
     options += ("--workers", str(2 * CORES), "--bind", f"127.0.0.1:{port}")
     with _started((_command("gunicorn"), *options, f"memory:application({str(folder)!r})"), port, {}) as server:
         yield server
