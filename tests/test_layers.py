@@ -85,7 +85,7 @@ PLACES = {
     "apispec": {"openapi"},
     "click": {"cli", "tools.commands"},
     "tqdm": {"tools.progress", "tools.report"},
-    "fcntl": {"storage.disk", "monitoring.slots"},
+    "fcntl": {"storage.disk", "monitoring.slots", "tools.exporting"},
     "prometheus_client": {"monitoring.metrics"},
     "influxdb_client": {"monitoring.influx"},
     "opentelemetry": {"monitoring.tracing"},

@@ -5,6 +5,7 @@
 <folder>/index.jsonl                      a JSON object per record; it appears when all are there
 """
 
+import fcntl
 import json
 import os
 import time
@@ -45,12 +46,16 @@ class Export:
         counts: Counter[str] = Counter(exported=0, there_already=0, failed=0)
         try:
             os.makedirs(self.folder, exist_ok=True)
-            with open(f"{index}.part", "w", encoding="utf-8") as file:
+            with open(f"{index}.part", "a", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.truncate(0)
                 self._write(storage, file, counts, report)
             os.sync()
             os.replace(f"{index}.part", index)
         except BrokenPipeError:  # of what is told meanwhile
             raise
+        except BlockingIOError as ex:
+            raise SettingsError(f"DIR: another export is at work in {self.folder}") from ex
         except OSError as ex:
             raise SettingsError(f"DIR: {self.folder} can't be written: {ex}") from ex
         finally:

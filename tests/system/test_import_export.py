@@ -1,6 +1,7 @@
 """A tree of pictures goes in, with a table of ids; pictures and objects come out as files, with an index."""
 
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -167,6 +168,19 @@ def test_nothing_is_lost_or_doubled_when_it_is_killed(kept: Kept, tmp_path: Path
     assert sorted(path.stem for path in out.rglob("*.jpg")) == kept.ids()
     assert len((out / "index.jsonl").read_text().splitlines()) == 200
     assert not list(out.rglob("*.part"))
+
+
+def test_a_directory_is_for_one_export_at_a_time(kept: Kept, folder: Path, table: Path, tmp_path: Path) -> None:
+    take(kept, folder, table)
+    out = tmp_path / "out"
+    write(out / "index.jsonl.part", b"of another one\n")
+    with (out / "index.jsonl.part").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused = luna("export", out, "--bucket", "pictures", **kept.settings)
+        assert (refused.code, other.read()) == (2, "of another one\n")
+        assert f"DIR: another export is at work in {out}" in refused.errors
+    assert luna("export", out, "--bucket", "pictures", **kept.settings).code == 0
+    assert "of another one" not in (out / "index.jsonl").read_text()
 
 
 def test_a_damaged_record_is_told_and_not_written_out(kept: Kept, folder: Path, table: Path, tmp_path: Path) -> None:
