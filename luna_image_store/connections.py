@@ -32,7 +32,7 @@ HEAD_END = b"\r\n\r\n"
 Moved = TypeVar("Moved", bytes, int)
 
 find_length = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE).search
-begins_as_none = re.compile(rb"[\r\n]*[^\r\nA-Za-z]").match  # such as what a client sends who believes to speak TLS
+begins_as_none = re.compile(rb"[\r\n]*[^\r\n!#$%&'*+.^_`|~\w-]").match  # no method, but TLS, or the rest of a body
 needs_an_answer = re.compile(rb"\r\n(?:expect|transfer-encoding):", re.IGNORECASE).search  # before its length is known
 
 logger = logging.getLogger(__name__)
