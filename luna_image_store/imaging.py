@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import IO, Any, cast
 
 import PIL
-from PIL import Image, ImageChops, ImageCms, ImageColor, ImageFile, TiffImagePlugin, features
+from PIL import Image, ImageChops, ImageCms, ImageColor, ImageFile, ImagePalette, TiffImagePlugin, features
 
 from luna_image_store.errors import BadImage, ServiceError
-from luna_image_store.opening import open_picture
+from luna_image_store.opening import BITS_TAG, open_picture
 
 PREVIEW_SIZES = (160, 96, 64, 32)
 ORIENTATION_TAG = 0x0112
@@ -34,6 +34,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+OLD_BMP_HEADER = 12  # bytes
 LEAST_PLAIN = (12, 3)
 KEPT_TRANSFORMS, MAX_KEPT_PROFILE = 16, 2**16  # the latter in bytes
 REDUCING_GAP = 2  # decode and pre-shrink to no less than this many times the wanted size: see the architecture page
@@ -152,9 +153,9 @@ def _previews(image: Image.Image, size: tuple[int, int], rendering: Rendering) -
 def _convert(image: Image.Image) -> Image.Image:
     """Bring 16 bits to 8, and colours with an embedded profile to sRGB."""
     if image.mode.startswith("I"):
-        levels = image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
-        is_negative = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO
-        image = ImageChops.invert(levels) if is_negative else levels
+        scale = 255 / 4095 if _tag(image, BITS_TAG) == (12,) else 1 / 257
+        levels = image.convert("I").point(lambda level: level * scale + 0.5).convert("L")
+        image = ImageChops.invert(levels) if _tag(image, PHOTOMETRIC_TAG) == WHITE_IS_ZERO else levels
     profile = image.info.get("icc_profile")
     if not profile:
         return image
@@ -165,7 +166,7 @@ def _convert(image: Image.Image) -> Image.Image:
     try:
         if (transform := make(profile, opaque.mode)) is None:
             return image
-        converted = transform.apply(opaque)
+        converted = (transform.apply_in_place if opaque.mode == "RGB" else transform.apply)(opaque)
     except (ImageCms.PyCMSError, OSError, ValueError) as ex:
         logger.debug("colour profile ignored: %r", ex)
         return image
@@ -174,6 +175,10 @@ def _convert(image: Image.Image) -> Image.Image:
     if image.mode != opaque.mode:
         converted.putalpha(image.getchannel("A"))
     return converted
+
+
+def _tag(image: Image.Image, tag: int) -> object:
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
@@ -188,13 +193,30 @@ _kept_transform = lru_cache(KEPT_TRANSFORMS)(_transform)  # cameras have few pro
 
 
 def _prepare(image: ImageFile.ImageFile) -> None:
-    """Bring the transparent colour of a PNG to 8 bits, as Pillow brings the pixels; decode a PPM of 16 bits in C."""
+    """Bring the transparent colour of a PNG to 8 bits, as Pillow brings the pixels; give a BMP its palette back."""
     tile, key = image.tile[0], image.info.get("transparency")
-    if tile.codec_name == "ppm" and tile.args == ("RGB", 65535):
-        image.tile = [tile._replace(codec_name="raw", args="RGB;16B")]
+    if image.format == "BMP" and image.mode in ("1", "L"):
+        _give_palette_back(image)
     elif tile.codec_name == "zip" and key is not None and (scale := KEY_SCALES.get(tile.args)):
         levels = [int(level * scale) for level in (key if isinstance(key, tuple) else (key + 0.5 / scale,))]
         image.info["transparency"] = tuple(levels) if isinstance(key, tuple) else levels[0]
+
+
+def _give_palette_back(image: ImageFile.ImageFile) -> None:
+    """Let the pixels of a BMP of 4 or 8 bits be indices again, where Pillow took a grey palette for none."""
+    bits = _bits_of_bmp(cast(IO[bytes], image.fp))
+    if (image.mode, bits) in (("1", 4), ("1", 8), ("L", 4)):
+        greys = (0, 255) if image.mode == "1" else range(16)
+        image.palette = ImagePalette.raw("RGB", bytes(level for grey in greys for level in (grey, grey, grey)))
+        image._mode = "P"
+        tile = image.tile[0]
+        image.tile = [tile._replace(args=("P;4" if bits == 4 else "P", *cast(tuple[Any, ...], tile.args)[1:]))]
+
+
+def _bits_of_bmp(file: IO[bytes]) -> int:
+    file.seek(14)
+    header = file.read(16)
+    return header[10 if header[0] == OLD_BMP_HEADER else 14]
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:

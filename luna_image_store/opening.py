@@ -3,27 +3,63 @@
 A few kilobytes can ask for gigabytes, or keep Pillow's parsers, which are written in Python, busy for minutes.
 """
 
+import os
+import re
 import time
+from collections.abc import Iterator
 from io import BytesIO
+from typing import Any, NoReturn
 
-from PIL import Image, ImageFile, JpegImagePlugin, MpoImagePlugin, TiffImagePlugin  # noqa: F401  # importing MPO registers it
+from PIL import Image, ImageFile, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # importing MPO registers it
 
+from luna_image_store import decoders  # noqa: F401  # importing them registers them
 from luna_image_store.errors import BadImage, TooManyPixels
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM")
-TIFF_STARTS, JPEG_SCAN = (b"II", b"MM"), b"\xff\xda"
+MAX_SIDE = 65_500  # pixels that a JPEG can have
+TIFF_STARTS = (b"II", b"MM")
 ENDS = {"PNG": b"IEND\xaeB`\x82", "GIF": b"\0;"}
-TILE_WIDTH_TAG, TILE_HEIGHT_TAG = 322, 323
+TILE_WIDTH_TAG, TILE_HEIGHT_TAG, STRIP_LENGTHS_TAG, TILE_LENGTHS_TAG, SAMPLE_FORMAT_TAG = 322, 323, 279, 325, 339
+TIFF_COMPRESSIONS = {None, "raw", "packbits", "tiff_ccitt", "group3", "group4", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"}
+TIFF_COMPRESSIONS |= {"jpeg", "tiff_jpeg", "tiff_raw_16"}
+UNSIGNED = {1, 4}  # formats of TIFF samples; 4 is unknown
 WATCHED_SIZE = 2**20  # bytes; less can't keep Pillow's parsers busy for long
-OPENING_SECONDS, DECODING_SECONDS = 2, 10  # of CPU time
+OPENING_SECONDS, DECODING_SECONDS = 2, 4  # of CPU time
+BITS_TAG = 258
 PLAIN_PPM, MAX_COMMENTS = (b"P1", b"P2", b"P3"), 1000  # Pillow copies what follows each comment
 MAX_SCANNED = 4_000_000_000  # pixels, each counted once per scan of a JPEG
-MAX_RLE_PIXELS, MAX_RLE_WIDTH = 4_000_000, 2**16  # Pillow decodes a run-length encoded BMP in Python, a row at a time in memory
+SCAN, END_OF_IMAGE, MOST_MARKERS = 0xDA, 0xD9, 10_000  # of a JPEG
+ARITHMETIC = (0xFFC9, 0xFFCA, 0xFFCB, 0xFFCD, 0xFFCE, 0xFFCF)  # start such a JPEG, which takes thirty times as long as others
+MAX_RLE_PIXELS = 4_000_000  # a run-length encoded BMP is decoded in Python
+
+find_marker = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL).search  # in scans 0 and restarts follow 0xFF
 
 Image.preinit()  # with the two imported above, all decoders that are used; Pillow would load forty at the first TIFF
 Image.MAX_IMAGE_PIXELS = None  # open_picture compares with IMAGES.MAX_PIXELS
 JpegImagePlugin.JpegImageFile._read_dpi_from_exif = lambda _: None  # type: ignore[assignment,method-assign]  # it parses all EXIF, at any cost
+JpegImagePlugin.MARKER |= dict.fromkeys(ARITHMETIC, ("", "", lambda *_: _refuse()))
+os.putenv("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", "3")  # of a strip; libtiff would take a hundred
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow itself reads 64 KB for each strip, which WatchedBytes would count
+
+
+def _refuse() -> NoReturn:
+    raise BadImage
+
+
+_read_profile = PngImagePlugin.PngStream.chunk_iCCP
+
+
+def _read_profile_if_possible(stream: Any, position: int, length: int) -> bytes:
+    """Read the colour profile of a PNG, or pass over it where it can't be read or is too large."""
+    start = stream.fp.tell()
+    try:
+        return _read_profile(stream, position, length)
+    except (ValueError, SyntaxError, IndexError):
+        stream.fp.seek(start)
+        return ImageFile._safe_read(stream.fp, length)
+
+
+PngImagePlugin.PngStream.chunk_iCCP = _read_profile_if_possible  # type: ignore[method-assign,assignment]
 
 
 class WatchedBytes(BytesIO):
@@ -63,27 +99,50 @@ def open_picture(data: bytes, max_pixels: float) -> ImageFile.ImageFile:
     if pixels > max_pixels:
         raise TooManyPixels(pixels, max_pixels)
     _check_cost(image, data, pixels)
+    _check_tiff(image, data)
     return image
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes, pixels: int) -> None:
-    """Refuse what takes far longer to decode than its pixels tell, and what Pillow would take though it is cut."""
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and pixels * _scans(image, data) > MAX_SCANNED:
-        raise BadImage
-    if image.tile and image.tile[0].codec_name == "bmp_rle":
-        if pixels > MAX_RLE_PIXELS:
-            raise TooManyPixels(pixels, MAX_RLE_PIXELS)
-        if image.width > MAX_RLE_WIDTH:
+    """Refuse what takes far longer to decode than its pixels tell, or for nothing, and what Pillow would take though it is cut."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        if pixels * _scans(image, data) > MAX_SCANNED:
             raise BadImage
+    elif max(image.size) > MAX_SIDE:
+        raise BadImage
+    if image.tile and image.tile[0].codec_name == "bmp_rle" and pixels > MAX_RLE_PIXELS:
+        raise TooManyPixels(pixels, MAX_RLE_PIXELS)
     if ENDS.get(str(image.format), b"") not in data:
         raise BadImage
 
 
 def _scans(image: JpegImagePlugin.JpegImageFile, data: bytes) -> int:
     """Count the scans of a JPEG. A sequential one whose first scan, just read, has all components can have no other."""
-    header = JPEG_SCAN + bytes((0, 6 + 2 * image.layers, image.layers))
+    header = bytes((0xFF, SCAN, 0, 6 + 2 * image.layers, image.layers))
     end = image.fp.tell() - 2 * image.layers - 3 if image.fp else 0
-    return 1 if "progressive" not in image.info and data.endswith(header, 0, end) else data.count(JPEG_SCAN)
+    return 1 if "progressive" not in image.info and data.endswith(header, 0, end) else sum(mark == SCAN for mark in _markers(data))
+
+
+def _markers(data: bytes) -> Iterator[int]:
+    """List the markers of a JPEG up to its end, whatever follows; raise BadImage where they are too many."""
+    position = 2
+    for _ in range(MOST_MARKERS):
+        if not (found := find_marker(data, position)) or found[1][0] == END_OF_IMAGE:
+            return
+        yield found[1][0]
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    raise BadImage
+
+
+def _check_tiff(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Refuse a TIFF that is packed in a rare way, whose strips or tiles share bytes, or whose samples Pillow takes for others."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    tags = image.tag_v2
+    lengths = sum(sum(tags.get(tag, ())) for tag in (STRIP_LENGTHS_TAG, TILE_LENGTHS_TAG))
+    has_odd_samples = not UNSIGNED.issuperset(tags.get(SAMPLE_FORMAT_TAG, UNSIGNED)) or 32 in tags.get(BITS_TAG, ())
+    if image.info.get("compression") not in TIFF_COMPRESSIONS or lengths > 2 * len(data) or has_odd_samples:
+        raise BadImage
 
 
 def _tile_pixels(image: ImageFile.ImageFile) -> int:

@@ -10,6 +10,7 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from random import Random
 
 from luna_image_store import imaging, opening
 from luna_image_store.errors import BadImage, TooManyPixels
@@ -94,6 +95,17 @@ def tiff_without_pixels():
     return data.replace(entry + struct.pack("<I", 8), entry + struct.pack("<I", 10**9))
 
 
+def tiff_of_shared_strips():
+    """Make a TIFF of 8000 rows, each of which lies at the same place."""
+    row = zlib.compress(bytes(8000))
+    data = tiff(sized(8000, 8000, t259=(3, [8]), t278=(4, [1])), *[b""] * 7999, row)
+    return data.replace(struct.pack("<8000I", *[0] * 7999, len(row)), struct.pack("<8000I", *[len(row)] * 8000))
+
+
+def random_bytes(count):
+    return Random(1).randbytes(count)
+
+
 def changed_bmp(offset, form, *values):
     data = bytearray(encoded(SMALL, "BMP"))
     struct.pack_into(form, data, offset, *values)
@@ -130,7 +142,7 @@ CASES = {
         lambda: PNG[:33] + chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(500 * MIB)) + PNG[33:],
     ),
     "a PNG with many text bombs": (REFUSED, lambda: after(33, chunk(b"zTXt", b"a\0\0" + zeros(MIB)), PNG, 4 * MIB)),
-    "a PNG with a profile bomb": (REFUSED, lambda: PNG[:33] + chunk(b"iCCP", b"a\0\0" + zeros(500 * MIB)) + PNG[33:]),
+    "a PNG with a profile bomb": (TAKEN, lambda: PNG[:33] + chunk(b"iCCP", b"a\0\0" + zeros(500 * MIB)) + PNG[33:]),
     "a PNG with many profiles": (REFUSED, lambda: after(33, chunk(b"iCCP", b"a\0\0" + zeros(MIB)), PNG, 32 * MIB)),
     "a PNG with many chunks": (REFUSED, lambda: after(33, chunk(b"abCd", b""), PNG, 60 * MIB)),
     "a PNG with many texts": (REFUSED, lambda: after(33, chunk(b"tEXt", b"a\0b"), PNG, 60 * MIB)),
@@ -192,7 +204,19 @@ CASES = {
     "a plain PPM with a long number": (REFUSED, lambda: b"P3 2 2 255 " + b"1" * 60 * MIB),
     "a plain PPM that ends early": (REFUSED, lambda: b"P3 8000 8000 255 " + b"1 " * 20 * MIB),
     "a PPM of 16 bits": (TAKEN, lambda: b"P6 3000 3000 65535 " + bytes(54_000_000)),
-    "a PPM of an odd depth": (REFUSED, lambda: b"P6 4400 4400 254 " + bytes(58_080_000)),
+    "a PPM of an odd depth": (TAKEN, lambda: b"P6 4400 4400 254 " + bytes(58_080_000)),
+    "a PPM of an odd depth of two bytes": (TAKEN, lambda: b"P6 3000 3000 1023 " + bytes(54_000_000)),
+    "a run-length encoded BMP of short runs": (TAKEN, lambda: rle_bmp(2000, 2000, b"\1\5" * 4_000_000 + b"\0\1")),
+    "a PNG that is too high for a JPEG": (REFUSED, lambda: png_of_size(1, 70_000_000)),
+    "a GIF that is too wide for a JPEG": (REFUSED, lambda: gif((65535, 1144), frame((0, 0, 1, 1), b"\0"), palette=b"\1")),
+    "an arithmetic JPEG": (REFUSED, lambda: JPEG.replace(b"\xff\xc0", b"\xff\xc9")),
+    "a progressive JPEG with much behind it": (
+        TAKEN,
+        lambda: encoded(photo(3000, 2000), progressive=True) + random_bytes(60 * MIB),
+    ),
+    "a TIFF of JPEG with many scans": (REFUSED, lambda: tiff(sized(640, 640, t259=(3, [7]), t278=(4, [640])), scans(640, 50))),
+    "a TIFF whose strips share their bytes": (REFUSED, tiff_of_shared_strips),
+    "a TIFF that is packed in a rare way": (REFUSED, lambda: encoded(SMALL, "TIFF", compression="lzma")),
 }
 
 

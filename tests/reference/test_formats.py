@@ -7,6 +7,8 @@ from array import array
 import pytest
 from PIL import Image, ImageChops
 
+from luna_image_store.errors import BadImage
+
 from .made import bmp, frame, gif, packed, tiff
 from .measure import assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered
 
@@ -121,6 +123,47 @@ def test_bmp_in_run_lengths(lossless, depth, compression):
     assert_comes_out_as(bmp(PHOTO.size, depth, data, palette, compression), expected, 0)
 
 
+INDEXES = {  # codes of three rows of five pixels, from the lowest, and the indexes they stand for
+    "a leap": (8, b"\5\1\0\0\2\2\0\2\1\1\2\3\0\1", "11111 22000 00033"),
+    "an early end": (8, b"\5\1\0\1", "11111 00000 00000"),
+    "no ends of lines": (8, b"\5\1\5\2\5\3", "11111 22222 33333"),
+    "a run that is too long": (8, b"\xff\1\0\0\5\2\0\0\5\3\0\1", "11111 22222 33333"),
+    "stretches of odd length": (4, b"\0\5\x12\x31\x20\0\0\0\0\3\x12\x30\2\x11\0\0\5\x12\0\1", "12312 12311 12121"),
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_bmp_with_all_codes_of_run_lengths(lossless, name):
+    depth, codes, rows = INDEXES[name]
+    colours = [(0, 0, 0), (250, 10, 20), (30, 240, 50), (60, 70, 230)]
+    palette = b"".join(bytes([*colour[::-1], 0]) for colour in colours).ljust(4 << depth, b"\0")
+    expected = Image.new("RGB", (5, 3))
+    expected.putdata([colours[int(index)] for row in rows.split()[::-1] for index in row])
+    assert_comes_out_as(bmp((5, 3), depth, codes, palette, 1 if depth == 8 else 2), expected, 0)
+
+
+@pytest.mark.parametrize("codes", [b"", b"\5", b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5\1\0\2\1"])
+def test_bmp_in_run_lengths_that_break_off_is_refused(codes):
+    with pytest.raises(BadImage):
+        rendered(bmp((5, 3), 8, codes, bytes(1024), 1))
+
+
+@pytest.mark.parametrize("depth", [4, 8])
+@pytest.mark.parametrize("compression", [0, 1], ids=["plain", "in run lengths"])
+def test_bmp_with_few_greys_in_its_palette(lossless, depth, compression):
+    for greys in ((0, 255), tuple(range(16))):
+        indexes = [[(x + y) % len(greys) for x in range(20)] for y in range(10)]
+        expected = Image.new("L", (20, 10))
+        expected.putdata([greys[index] for row in indexes for index in row])
+        packed_rows = [packed(row, depth) for row in indexes[::-1]]
+        if compression:
+            runs = (bytes([1, index << 4 if depth == 4 else index]) for row in indexes[::-1] for index in row)
+            packed_rows = b"".join(runs) + b"\0\1"
+        palette = b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
+        data = bmp((20, 10), depth, packed_rows, palette, compression and 12 // depth - 1 + (depth == 8))
+        assert_comes_out_as(data, expected, 0)
+
+
 def words(picture, red, green, blue):
     """Pack each pixel into 16 bits."""
     for row in rows(picture, 3 * WIDTH):
@@ -215,6 +258,20 @@ def test_tiff_in_which_white_is_zero(lossless, depth):
     assert_comes_out_as(tiff(tags(depth, 0), data), picture)
 
 
+def test_tiff_of_12_bits(lossless):
+    width = WIDTH - WIDTH % 2
+    picture = GREY.crop((0, 0, width, HEIGHT))
+    samples = [level * 4095 // 255 for level in picture.tobytes()]
+    data = packed(samples, 12)
+    assert_comes_out_as(tiff(tags(12, 1) | {256: (3, [width])}, data), picture)
+
+
+@pytest.mark.parametrize(("depth", "form"), [(8, 2), (16, 2), (32, 1), (32, 2), (32, 3)])
+def test_tiff_of_samples_that_have_no_agreed_white_is_refused(depth, form):
+    with pytest.raises(BadImage):
+        rendered(tiff(tags(depth, 1, t339=(3, [form])), bytes(WIDTH * HEIGHT * depth // 8)))
+
+
 def test_tiff_of_many_strips(lossless):
     assert_comes_out_as(tiff(tags(8, 2, 3, t278=(3, [1])), *rows(PHOTO, 3 * WIDTH)), PHOTO, 0)
 
@@ -272,6 +329,14 @@ PPM = {
         GREY.point(lambda v: v // 17 * 17),
     ),
     "P6": (b"P6 " + HEAD + b"255\n" + PHOTO.tobytes(), PHOTO),
+    "P6 of 1000 levels": (
+        b"P6 " + HEAD + b"1000\n" + b"".join(struct.pack(">H", round(level / 0.255)) for level in PHOTO.tobytes()),
+        PHOTO,
+    ),
+    "P6 of 200 levels": (
+        b"P6 " + HEAD + b"200\n" + bytes(min(level, 200) for level in PHOTO.tobytes()),
+        PHOTO.point(lambda v: round(min(v, 200) * 1.275)),
+    ),
     "P6 of 16 bits": (b"P6 " + HEAD + b"65535\n" + sixteen(PHOTO, ">"), PHOTO),
 }
 

@@ -196,6 +196,14 @@ def test_a_broken_profile_is_ignored(lossless, fault, kind):
         assert_previews(previews, picture)
 
 
+@pytest.mark.parametrize("content", [b"", b"name", b"name\0\1" + zlib.compress(P3), b"name\0\0" + zlib.compress(P3 + bytes(2**21))])
+def test_a_profile_of_a_png_that_can_not_be_unpacked_is_ignored(lossless, content):
+    data = encoded(photo(), "PNG")
+    picture, previews, _ = rendered(data[:33] + chunk(b"iCCP", content) + data[33:])
+    assert levels_apart(picture, photo()) == 0
+    assert_previews(previews, picture)
+
+
 def test_a_profile_of_rgb_in_a_cmyk_picture_is_ignored(lossless):
     picture = photo(mode="CMYK")
     assert levels_apart(rendered(encoded(picture, "TIFF", icc_profile=P3))[0], picture.convert("RGB")) == 0
