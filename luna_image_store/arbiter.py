@@ -27,6 +27,7 @@ HANDOVER = "LUNA_IMAGE_STORE_HANDOVER"
 SIGNALS = {*arbiter.Arbiter.SIGNALS, signal.SIGCHLD}
 ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 TRIAL_SECONDS = 60
+LATE_SECONDS = 2  # that a worker may take to end, beyond what its requests may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class FormerWorker:
     """A worker of before the reload: its process, to end it, and its heartbeat, to see whether it hangs."""
 
     is_up = True
-    is_leaving = aborted = False
+    aborted = False
 
     def __init__(self, pid: int, age: int, heartbeat: int) -> None:
         self.pid = pid
@@ -71,6 +72,7 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]
     def __init__(self, app: Any) -> None:
         super().__init__(app)
         self._phase = app.phase
+        self._leaving: dict[int, float] = {}  # processes that were told to end, and until when
         self._drained: float | None = None  # when it will be
 
     def start(self) -> None:
@@ -153,10 +155,14 @@ class Arbiter(arbiter.Arbiter):  # type: ignore[misc]
         return former, workers[len(former) :]
 
     def _let_go(self, workers: list[Any]) -> None:
+        """Let workers end, and end those that take too long, such as with a client that reads slowly."""
+        now = time.monotonic()
         for worker in workers:
-            if not worker.is_leaving:
-                worker.is_leaving = True
+            if worker.pid not in self._leaving:
+                self._leaving[worker.pid] = now + self.cfg.graceful_timeout + LATE_SECONDS
                 self.kill_worker(worker.pid, signal.SIGTERM)
+            elif now > self._leaving[worker.pid]:
+                self.kill_worker(worker.pid, signal.SIGKILL)
 
     def _take_over(self, handover: Handover) -> None:
         self.systemd = handover.are_given

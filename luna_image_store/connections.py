@@ -23,11 +23,12 @@ from gunicorn.http.errors import InvalidRequestLine
 RATE = 10_000  # bytes per second that a client must move in the long run
 STEP = 256 * 1024  # bytes sent at once; at RATE it takes less than the least sensible timeout
 LINGER_SECONDS, LINGER_SILENCE = 10.0, 2.0
+LAST_WORD_SECONDS = 1.0  # that a client may take to read that it was given up
 SILENT_SECONDS = 2.0  # that a new connection is kept on which nothing comes
 MOST_HEARD = 256 * 1024  # bytes of a request that are taken before it is served: nearly all pictures of faces
 MOST_OF_A_HEAD = 64 * 1024  # bytes without the end of a head, after which the parser shall say what it thinks of it
 MOST_TOLD = 20  # bytes of what is no request
-HEAD_END = b"\r\n\r\n"
+LINE_END, HEAD_END = b"\r\n", b"\r\n\r\n"
 
 Moved = TypeVar("Moved", bytes, int)
 
@@ -74,17 +75,18 @@ class Connection:
         if self.is_lingering:
             self._until = time.monotonic() + LINGER_SILENCE
             return not data
-        if not self._heard:
-            self._until, self._wanted = time.monotonic() + self._patience, 0
+        known = len(self._heard)
         self._heard += data
-        self._find_end(len(self._heard) - len(data))
+        if not known:
+            self._wanted = 0
+        self._find_end(known)
+        if self._heard and not known:
+            self._until = time.monotonic() + self._patience
         return not data or self.has_request
 
     def hear_again(self, data: bytes) -> None:
         """Take back what came with a request but is not of it."""
         self._heard[:0] = data
-        if not self._heard.strip(b"\r\n"):  # some clients end a body with a line break of their own
-            self._heard.clear()
         self._budget = self._patience
         self._is_answering = False
         self._until, self._wanted = time.monotonic() + self._patience, 0
@@ -94,6 +96,8 @@ class Connection:
         """Find out how many bytes are to be awaited. In the first `known` ones no head ends."""
         if self._wanted:
             return
+        while self._heard.startswith(LINE_END):  # some clients end a body with a line break of their own
+            del self._heard[: len(LINE_END)]
         if (end := self._heard.find(HEAD_END, max(0, known - len(HEAD_END)))) >= 0:
             self._wanted = _length(bytes(self._heard[: end + len(HEAD_END)]))
         elif begins_as_none(self._heard):
@@ -207,7 +211,8 @@ class Connection:
         gained = count(moved) / RATE if moved is not None else 0
         self._budget = min(self._budget - (now - started) + gained, self._patience)
         if moved is None or self._budget < 0:
-            self._budget = self._patience  # for the answer that tells it so
+            self._budget = self._patience  # for the answer that tells it so, if it reads
+            self._limit(socket.SO_SNDTIMEO, LAST_WORD_SECONDS)
             logger.info("a client was too slow and is given up")
             raise ConnectionResetError(errno.ECONNRESET, "the client is too slow")
         self._alive()

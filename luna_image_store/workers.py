@@ -81,11 +81,16 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         super().run()
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Take connections or not; the last thing that a worker does is to stop taking them."""
-        if not self.alive:
-            for listener in self._closing():
-                self.accept(listener)
-        super().set_accept_enabled(enabled)
+        """Take connections or not. When a worker ends, and nobody else will ever take any, clients are turned away from then on."""
+        if enabled or self.alive:
+            super().set_accept_enabled(enabled)
+            return
+        for listener in self._closing():
+            self.accept(listener)
+        super().set_accept_enabled(False)
+        if self._phase() is Phase.CLOSING:
+            for listener in self.sockets:
+                listener.close()
 
     def _closing(self) -> Iterator[Any]:
         """Give each listener that a connection waits at, if nobody else will ever take it."""
@@ -131,6 +136,23 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             self._end(conn)
         else:
             self.start_serving(conn)
+
+    def on_client_socket_readable(self, conn: TConn, client: Connection) -> None:
+        """Serve a connection that was kept. It stays where it is if only a line break came."""
+        if client.hear():
+            self.serve_kept(conn)
+        elif client.is_awaited:
+            self._take_out(conn)
+            self._wait_for(conn)
+
+    def serve_kept(self, conn: TConn) -> None:
+        """Serve a connection that was kept."""
+        self._take_out(conn)
+        self.start_serving(conn)
+
+    def _take_out(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self.keepalived_conns.remove(conn)
 
     def _wait_for(self, conn: TConn) -> None:
         conn.timeout = conn.sock.until
@@ -207,7 +229,8 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
             self.handle_error(req, connection, conn.client, ex)
         finally:
             request_id.set("-")
-        if not connection.is_given_up and (req is None or req.has_unread_body() or connection.has_more()):
+        is_open = connection.fileno() >= 0 and not connection.is_given_up
+        if is_open and (req is None or req.has_unread_body() or connection.has_more()):
             connection.linger()
         else:
             connection.close()
@@ -243,18 +266,15 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
 class SequentialWorker(ThreadedWorker):
     """Serves one request after the other, without a thread."""
 
-    def on_client_socket_readable(self, conn: TConn, client: Connection) -> None:
+    def serve_kept(self, conn: TConn) -> None:
         """Serve a connection that was kept, and leave it where it is: to take it out and in again takes longer than much else."""
-        if not conn.sock.hear():
-            super().on_client_socket_readable(conn, client)
-            return
         is_kept = self.handle(conn)
         self.keepalived_conns.remove(conn)
-        if is_kept and not client.is_awaited:
+        if is_kept and not conn.sock.is_awaited:
             conn.set_timeout()
             self.keepalived_conns.append(conn)
         else:
-            self.poller.unregister(client)
+            self.poller.unregister(conn.sock)
             self._finish(conn, is_kept)
 
     def start_serving(self, conn: TConn) -> None:

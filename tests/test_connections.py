@@ -3,12 +3,13 @@ import json
 import os
 import select
 import socket
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 
 import pytest
 
 from luna_image_store.connections import STEP, Connection
-from luna_image_store.workers import ThreadedWorker
+from luna_image_store.workers import MARGIN, ThreadedWorker
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n"
 
@@ -25,6 +26,19 @@ def both():
 def fault(connection):
     ThreadedWorker.handle_error(None, None, connection, None, OSError(errno.EIO, os.strerror(errno.EIO)))
     connection.close()
+
+
+def test_who_neither_sends_nor_reads_is_given_up_before_the_worker_is():
+    ours, theirs = socket.socketpair()
+    with closing(Connection(ours, lambda: None, 3)) as connection, theirs:
+        with suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(STEP), socket.MSG_DONTWAIT)
+        started = time.monotonic()
+        for talk in (lambda: connection.recv(1), lambda: connection.send(b"too slow")):
+            with pytest.raises(ConnectionResetError):
+                talk()
+        assert 3 <= time.monotonic() - started < 3 + MARGIN / 2
 
 
 def all_of(client):

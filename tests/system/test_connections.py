@@ -107,6 +107,71 @@ def test_the_rest_of_a_request_that_came_in_part_with_another_is_waited_for(star
 
 
 @in_line_and_in_threads
+def test_line_breaks_between_requests_are_nothing(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads)
+    service.make_bucket()
+    ask = post(picture())
+    with service.connection() as client:
+        for pieces in ((ask, b"\r\n" + ask), (ask + b"\r", b"\n" + ask), (ask, b"\r", b"\n\r\n", ask), (b"\r\n\r\n" + ask, ask)):
+            for piece in pieces:
+                client.sendall(piece)
+                time.sleep(0.2)
+            for _ in range(2):
+                answer = read_answer(client)
+                assert answer
+                assert answer.status == 201
+
+
+@in_line_and_in_threads
+def test_a_line_break_is_no_beginning_of_a_request(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads, HTTP__KEEPALIVE_TIMEOUT=2)
+    with service.connection() as client:
+        client.sendall(GET)
+        assert read_answer(client)
+        answered = time.monotonic()
+        time.sleep(0.5)
+        client.sendall(b"\r\n")
+        assert is_over(client)
+        assert time.monotonic() - answered < 10
+
+
+@in_line_and_in_threads
+def test_a_method_of_any_name_is_refused_as_a_method(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads)
+    for method in (b"FETCH", b"-FETCH", b"_GET"):
+        with service.connection() as client:
+            client.sendall(method)
+            time.sleep(0.2)
+            client.sendall(GET[3:])
+            answer = read_answer(client)
+            assert answer
+            assert answer.status == 405
+
+
+@in_line_and_in_threads
+def test_while_a_client_is_waited_for_at_the_end_others_are_turned_away_at_once(start: Start, threads: int) -> None:
+    service = start(HTTP__THREADS=threads, HTTP__GRACEFUL_TIMEOUT=30)
+    with service.connection() as slow:
+        slow.sendall(GET[:-5])
+        time.sleep(0.5)
+        service.signal(signal.SIGTERM)
+        wait_until(lambda: refuses(service.address), 10)
+        slow.sendall(GET[-5:])
+        assert read_answer(slow)
+    assert service.wait() == 0
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, 1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+@in_line_and_in_threads
 def test_an_answer_that_ends_a_connection_arrives_though_more_was_sent(start: Start, threads: int) -> None:
     service = start(HTTP__THREADS=threads)
     for says_so in (b"close", b"TE, close"):

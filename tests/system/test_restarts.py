@@ -185,6 +185,24 @@ def test_a_stop_gives_a_connection_the_time_to_speak(tmp_path: Path, threads: in
         service.end()
 
 
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_reload_waits_no_longer_than_it_should_for_a_client_that_reads_slowly(tmp_path: Path, threads: int) -> None:
+    service = Service(tmp_path, HTTP__THREADS=threads, HTTP__GRACEFUL_TIMEOUT=2, HTTP__REQUEST_TIMEOUT=60)
+    try:
+        service.start().make_bucket()
+        large = bytes(30 * 2**20).replace(b"\0", b"x")
+        url = service.post("/1/buckets/pictures/objects", large, headers={"Content-Type": "text/plain"}).json()["url"]
+        with service.connection() as client:
+            client.sendall(f"GET {url} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+            assert client.recv(1000)
+            started = time.monotonic()
+            reload(service)
+            assert time.monotonic() - started < 30
+        assert service.get(url).content == large
+    finally:
+        service.end()
+
+
 def test_a_stop_takes_its_time_to_drain_and_a_second_signal_ends_it(start: Start) -> None:
     service = start(HTTP__DRAIN_TIME=1000)
     service.make_bucket()
