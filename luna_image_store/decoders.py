@@ -1,13 +1,16 @@
-"""What Pillow decodes pixel by pixel in Python, and partly wrong: run-length encoded BMPs, and PPMs of unusual depths."""
+"""Where Pillow is slow or wrong: run-length encoded BMPs, PPMs of unusual depths, broken profiles of PNGs, arithmetic JPEGs."""
 
 from collections.abc import Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
-from PIL import BmpImagePlugin, Image, ImageFile, PpmImagePlugin  # noqa: F401  # they register their own decoders first
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, PpmImagePlugin  # noqa: F401  # they register first
+
+from luna_image_store.errors import BadImage
 
 END_OF_LINE, END_OF_BITMAP, DELTA = 0, 1, 2
 NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
 SAMPLES_AT_ONCE = 2**20
+ARITHMETIC = (0xFFC9, 0xFFCA, 0xFFCB, 0xFFCD, 0xFFCE, 0xFFCF)  # start such a JPEG, which takes thirty times as long as others
 
 
 class RunLengthDecoder(ImageFile.PyDecoder):
@@ -89,5 +92,24 @@ def _scaled(data: bytes, row: int, most: int, is_wide: bool) -> Iterator[bytes]:
         yield (levels if is_wide else levels.convert("L")).tobytes()
 
 
+_read_profile = PngImagePlugin.PngStream.chunk_iCCP
+
+
+def _read_profile_if_possible(stream: Any, position: int, length: int) -> bytes:
+    """Read the colour profile of a PNG, or pass over it where it can't be read or is too large."""
+    start = stream.fp.tell()
+    try:
+        return _read_profile(stream, position, length)
+    except (ValueError, SyntaxError, IndexError):
+        stream.fp.seek(start)
+        return ImageFile._safe_read(stream.fp, length)
+
+
+def _refuse(image: JpegImagePlugin.JpegImageFile, marker: int) -> None:
+    raise BadImage
+
+
 Image.register_decoder("bmp_rle", RunLengthDecoder)
 Image.register_decoder("ppm", SamplesDecoder)
+PngImagePlugin.PngStream.chunk_iCCP = _read_profile_if_possible  # type: ignore[method-assign,assignment]
+JpegImagePlugin.MARKER |= dict.fromkeys(ARITHMETIC, ("", "", _refuse))  # type: ignore[arg-type]

@@ -8,9 +8,8 @@ import re
 import time
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, NoReturn
 
-from PIL import Image, ImageFile, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401  # importing MPO registers it
+from PIL import Image, ImageFile, JpegImagePlugin, MpoImagePlugin, TiffImagePlugin  # noqa: F401  # importing MPO registers it
 
 from luna_image_store import decoders  # noqa: F401  # importing them registers them
 from luna_image_store.errors import BadImage, TooManyPixels
@@ -19,17 +18,15 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM")
 MAX_SIDE = 65_500  # pixels that a JPEG can have
 TIFF_STARTS = (b"II", b"MM")
 ENDS = {"PNG": b"IEND\xaeB`\x82", "GIF": b"\0;"}
-TILE_WIDTH_TAG, TILE_HEIGHT_TAG, STRIP_LENGTHS_TAG, TILE_LENGTHS_TAG, SAMPLE_FORMAT_TAG = 322, 323, 279, 325, 339
+BITS_TAG, STRIP_LENGTHS_TAG, TILE_WIDTH_TAG, TILE_HEIGHT_TAG, TILE_LENGTHS_TAG, SAMPLE_FORMAT_TAG = 258, 279, 322, 323, 325, 339
 TIFF_COMPRESSIONS = {None, "raw", "packbits", "tiff_ccitt", "group3", "group4", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"}
 TIFF_COMPRESSIONS |= {"jpeg", "tiff_jpeg", "tiff_raw_16"}
 UNSIGNED = {1, 4}  # formats of TIFF samples; 4 is unknown
 WATCHED_SIZE = 2**20  # bytes; less can't keep Pillow's parsers busy for long
 OPENING_SECONDS, DECODING_SECONDS = 2, 4  # of CPU time
-BITS_TAG = 258
 PLAIN_PPM, MAX_COMMENTS = (b"P1", b"P2", b"P3"), 1000  # Pillow copies what follows each comment
 MAX_SCANNED = 4_000_000_000  # pixels, each counted once per scan of a JPEG
 SCAN, END_OF_IMAGE, MOST_MARKERS = 0xDA, 0xD9, 10_000  # of a JPEG
-ARITHMETIC = (0xFFC9, 0xFFCA, 0xFFCB, 0xFFCD, 0xFFCE, 0xFFCF)  # start such a JPEG, which takes thirty times as long as others
 MAX_RLE_PIXELS = 4_000_000  # a run-length encoded BMP is decoded in Python
 
 find_marker = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL).search  # in scans 0 and restarts follow 0xFF
@@ -37,29 +34,8 @@ find_marker = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL).search  # in
 Image.preinit()  # with the two imported above, all decoders that are used; Pillow would load forty at the first TIFF
 Image.MAX_IMAGE_PIXELS = None  # open_picture compares with IMAGES.MAX_PIXELS
 JpegImagePlugin.JpegImageFile._read_dpi_from_exif = lambda _: None  # type: ignore[assignment,method-assign]  # it parses all EXIF, at any cost
-JpegImagePlugin.MARKER |= dict.fromkeys(ARITHMETIC, ("", "", lambda *_: _refuse()))
 os.putenv("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", "3")  # of a strip; libtiff would take a hundred
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow itself reads 64 KB for each strip, which WatchedBytes would count
-
-
-def _refuse() -> NoReturn:
-    raise BadImage
-
-
-_read_profile = PngImagePlugin.PngStream.chunk_iCCP
-
-
-def _read_profile_if_possible(stream: Any, position: int, length: int) -> bytes:
-    """Read the colour profile of a PNG, or pass over it where it can't be read or is too large."""
-    start = stream.fp.tell()
-    try:
-        return _read_profile(stream, position, length)
-    except (ValueError, SyntaxError, IndexError):
-        stream.fp.seek(start)
-        return ImageFile._safe_read(stream.fp, length)
-
-
-PngImagePlugin.PngStream.chunk_iCCP = _read_profile_if_possible  # type: ignore[method-assign,assignment]
 
 
 class WatchedBytes(BytesIO):
