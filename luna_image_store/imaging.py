@@ -86,8 +86,7 @@ def render(data: bytes, rendering: Rendering) -> Picture:
         if image.format in ("JPEG", "MPO"):
             small = _shrink(image, PREVIEW_SIZES[0], rendering)
             return Picture(data, size, _previews(small, size, rendering))
-        _prepare(image)
-        image.load()
+        _load(image)
         upright = _orient(_flatten(_convert(image), rendering.background), _orientation(image))
         jpeg = _encode(upright, rendering.jpeg_quality, subsampling="4:4:4")
         return Picture(jpeg, upright.size, _previews(upright, size, rendering))
@@ -190,6 +189,14 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 _kept_transform = lru_cache(KEPT_TRANSFORMS)(_transform)  # cameras have few profiles, and a transform takes 3 ms to make
+
+
+def _load(image: ImageFile.ImageFile) -> None:
+    """Decode a picture in full. The alpha of a BMP is often left unset: then nothing is meant to be seen through."""
+    _prepare(image)
+    image.load()
+    if image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image.putalpha(255)
 
 
 def _prepare(image: ImageFile.ImageFile) -> None:

@@ -86,6 +86,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "keepalive": http["KEEPALIVE_TIMEOUT"],
         "worker_connections": MOST_CONNECTIONS,
         "control_socket_disable": True,
+        "permit_unconventional_http_method": True,  # the application refuses them by what it has
         "forwarder_headers": "",  # no header of a client changes what its request is
         "secure_scheme_headers": {},
         "forwarded_allow_ips": "*",  # whoever sends it: this is the least work

@@ -192,12 +192,15 @@ def rows_of(picture, layout):
     return [data[start : start + len(data) // HEIGHT] for start in range(0, len(data), len(data) // HEIGHT)]
 
 
-def test_bmp_with_alpha(lossless):
+@pytest.mark.parametrize("alpha", ["set", "unset"])
+def test_bmp_with_alpha(lossless, alpha):
     picture = photo(WIDTH, HEIGHT, "RGBA")
+    if alpha == "unset":
+        picture.putalpha(0)
     masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
     header = bytearray(bmp(PHOTO.size, 32, rows_of(picture, "BGRA")[::-1], compression=3, masks=masks + bytes(52)))
     struct.pack_into("<I", header, 14, 108)  # only the fourth version of the header has alpha
-    assert_comes_out_as(bytes(header), on_white(picture))
+    assert_comes_out_as(bytes(header), on_white(picture) if alpha == "set" else picture.convert("RGB"))
 
 
 # TIFF

@@ -138,7 +138,7 @@ def test_a_line_break_is_no_beginning_of_a_request(start: Start, threads: int) -
 @in_line_and_in_threads
 def test_a_method_of_any_name_is_refused_as_a_method(start: Start, threads: int) -> None:
     service = start(HTTP__THREADS=threads)
-    for method in (b"FETCH", b"-FETCH", b"_GET"):
+    for method in (b"FETCH", b"-FETCH", b"_GET", b"get", b"G"):
         with service.connection() as client:
             client.sendall(method)
             time.sleep(0.2)
