@@ -191,8 +191,7 @@ class ThreadedWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
         """End those that are idle for too long, but none on which a request came while others were served."""
         now = time.monotonic()
         for conn in [conn for conn in self.keepalived_conns if force or conn.timeout < now]:
-            self.keepalived_conns.remove(conn)
-            self.poller.unregister(conn.sock)
+            self._take_out(conn)
             if conn.sock.has_more() and not force:
                 self.enqueue_req(conn)
             else:
