@@ -27,6 +27,7 @@ LAST_WORD_SECONDS = 1.0  # that a client may take to read that it was given up
 SILENT_SECONDS = 2.0  # that a new connection is kept on which nothing comes
 MOST_HEARD = 256 * 1024  # bytes of a request that are taken before it is served: nearly all pictures of faces
 MOST_OF_A_HEAD = 64 * 1024  # bytes without the end of a head, after which the parser shall say what it thinks of it
+NO_REQUEST = 1  # in place of its bytes, where what has come can't begin one; a request has more
 MOST_TOLD = 20  # bytes of what is no request
 LINE_END, HEAD_END = b"\r\n", b"\r\n\r\n"
 
@@ -51,7 +52,7 @@ class Connection:
         self._patience = patience
         self._budget = patience
         self._heard = bytearray()
-        self._wanted = 0  # bytes that make a whole request; 0 until its head has come, 1 where none will
+        self._wanted = 0  # bytes that make a whole request; 0 until its head has come
         self._until = time.monotonic() + SILENT_SECONDS
         self._held = b""
         self._is_answering = False  # some of an answer has left
@@ -101,7 +102,7 @@ class Connection:
         if (end := self._heard.find(HEAD_END, max(0, known - len(HEAD_END)))) >= 0:
             self._wanted = _length(bytes(self._heard[: end + len(HEAD_END)]))
         elif begins_as_none(self._heard):
-            self._wanted = 1
+            self._wanted = NO_REQUEST
 
     @property
     def has_request(self) -> bool:
@@ -121,7 +122,7 @@ class Connection:
 
     def recv(self, size: int) -> bytes:
         """Give some of the bytes that have come, or wait for some; raise InvalidRequestLine where they can't become a request."""
-        if self._wanted == 1:
+        if self._wanted == NO_REQUEST:
             raise InvalidRequestLine(bytes(self._heard[:MOST_TOLD]))
         if self._heard:
             data = bytes(self._heard[:size])

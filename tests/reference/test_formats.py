@@ -123,6 +123,7 @@ def test_bmp_in_run_lengths(lossless, depth, compression):
     assert_comes_out_as(bmp(PHOTO.size, depth, data, palette, compression), expected, 0)
 
 
+RUN_LENGTHS = {8: 1, 4: 2}  # how a BMP of so many bits says that it is encoded in them
 INDEXES = {  # codes of three rows of five pixels, from the lowest, and the indexes they stand for
     "a leap": (8, b"\5\1\0\0\2\2\0\2\1\1\2\3\0\1", "11111 22000 00033"),
     "an early end": (8, b"\5\1\0\1", "11111 00000 00000"),
@@ -139,7 +140,7 @@ def test_bmp_with_all_codes_of_run_lengths(lossless, name):
     palette = b"".join(bytes([*colour[::-1], 0]) for colour in colours).ljust(4 << depth, b"\0")
     expected = Image.new("RGB", (5, 3))
     expected.putdata([colours[int(index)] for row in rows.split()[::-1] for index in row])
-    assert_comes_out_as(bmp((5, 3), depth, codes, palette, 1 if depth == 8 else 2), expected, 0)
+    assert_comes_out_as(bmp((5, 3), depth, codes, palette, RUN_LENGTHS[depth]), expected, 0)
 
 
 @pytest.mark.parametrize("codes", [b"", b"\5", b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5\1\0\2\1"])
@@ -160,7 +161,7 @@ def test_bmp_with_few_greys_in_its_palette(lossless, depth, compression):
             runs = (bytes([1, index << 4 if depth == 4 else index]) for row in indexes[::-1] for index in row)
             packed_rows = b"".join(runs) + b"\0\1"
         palette = b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
-        data = bmp((20, 10), depth, packed_rows, palette, compression and 12 // depth - 1 + (depth == 8))
+        data = bmp((20, 10), depth, packed_rows, palette, compression and RUN_LENGTHS[depth])
         assert_comes_out_as(data, expected, 0)
 
 
