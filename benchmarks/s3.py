@@ -14,7 +14,7 @@ from load import post, take_turns
 from measurements import Bench, Row, row
 
 from luna_image_store.app import create_app
-from luna_image_store.imaging import Rendering, render
+from luna_image_store.imaging.render import RenderSettings, render
 from luna_image_store.record import Draft, encode
 from luna_image_store.server import Server
 from luna_image_store.settings import load
@@ -77,7 +77,7 @@ def _cpu_seconds(server: servers.Running) -> float:
 
 def _put_object(swift: Swift, data: bytes) -> float:
     """Measure the CPU time of one request with the record of a picture, in milliseconds."""
-    picture = render(data, Rendering())
+    picture = render(data, RenderSettings())
     record = b"".join(encode(Draft("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg]))
     settings = load(environ={f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in swift.account.settings().items()})
     storage = S3Storage(settings["S3"], 1)

@@ -9,7 +9,7 @@ import falcon
 
 from luna_image_store import capacity, errors, openapi
 from luna_image_store.health import Health
-from luna_image_store.imaging import Rendering
+from luna_image_store.imaging.render import RenderSettings
 from luna_image_store.middleware import RequestContext
 from luna_image_store.monitoring.monitor import Monitor
 from luna_image_store.monitoring.requests import METRICS_PATH
@@ -70,7 +70,7 @@ def create_app(settings: Settings, storage: Storage | None = None, phase: Shared
     services = Services(
         settings=settings,
         storage=storage,
-        images=ImageService(storage, rendering(settings["IMAGES"]), capacity.decodes(settings), monitor.codec()),
+        images=ImageService(storage, rendering(settings["IMAGES"]), capacity.decodes(settings), monitor.renderer()),
         objects=ObjectService(storage),
         openapi=cache(lambda: openapi.to_yaml(ROUTES)),
         health=Health(storage.check),
@@ -95,9 +95,9 @@ def _add_metrics(app: App, metrics: "Metrics") -> None:
     app.add_route(METRICS_PATH, MetricsPage(metrics))
 
 
-def rendering(section: Section) -> Rendering:
+def rendering(section: Section) -> RenderSettings:
     """Tell how pictures are rendered."""
-    return Rendering(section["JPEG_QUALITY"], section["PREVIEW_QUALITY"], section["BACKGROUND"], section["MAX_PIXELS"])
+    return RenderSettings(section["JPEG_QUALITY"], section["PREVIEW_QUALITY"], section["BACKGROUND"], section["MAX_PIXELS"])
 
 
 def _on_service_error(req: falcon.Request, resp: falcon.Response, ex: errors.ServiceError, params: object) -> None:

@@ -44,14 +44,14 @@ def config(check: bool, show: bool, path: str | None) -> None:
 
     Exit codes: 0 the settings are good. 2 they are not, and the fault was told.
     """
-    from luna_image_store.imaging import pillow_fault
+    from luna_image_store.imaging.render import pillow_problem
     from luna_image_store.settings import SettingsError, load, masked, origins
 
     try:
         settings = load(path)
     except SettingsError as ex:
         _refuse(str(ex))
-    if check and (fault := pillow_fault(settings["IMAGES"]["ALLOW_PLAIN_PILLOW"])):
+    if check and (fault := pillow_problem(settings["IMAGES"]["ALLOW_PLAIN_PILLOW"])):
         _refuse(fault)
     if show:
         click.echo(_with_origins(masked(settings), origins(path)))

@@ -12,9 +12,10 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from luna_image_store import capacity, imaging, logs
+from luna_image_store import capacity, logs
 from luna_image_store.app import create_app, create_storage
 from luna_image_store.arbiter import Arbiter
+from luna_image_store.imaging.render import pillow_problem
 from luna_image_store.monitoring import monitor
 from luna_image_store.monitoring.slots import Slots
 from luna_image_store.phase import Phase, SharedPhase
@@ -118,7 +119,7 @@ def keep_memory() -> None:
 
 def check(settings: Settings) -> Storage:
     """Check that the service can work with these settings, or raise SettingsError."""
-    if fault := imaging.pillow_fault(settings["IMAGES"]["ALLOW_PLAIN_PILLOW"]):
+    if fault := pillow_problem(settings["IMAGES"]["ALLOW_PLAIN_PILLOW"]):
         raise SettingsError(fault)
     monitor.check(settings)
     logs.configuration(settings["LUNA_IMAGE_STORE_LOGGER"])

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from luna_image_store.content_types import OBJECT_ENDINGS, bare, checked
 from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, ServiceError
-from luna_image_store.imaging import CODEC, Codec, Picture, Rendering
+from luna_image_store.imaging.render import RENDERER, RenderedImage, Renderer, RenderSettings
 from luna_image_store.record import BadRecord, Draft, Index, etag_of
 from luna_image_store.storage.base import Key, Kind, PayloadFile, Storage, Stored
 
@@ -103,11 +103,11 @@ class ImageService(RecordService):
 
     kind = Kind.IMAGE
 
-    def __init__(self, storage: Storage, rendering: Rendering, decodes: int, codec: Codec = CODEC) -> None:
+    def __init__(self, storage: Storage, rendering: RenderSettings, decodes: int, renderer: Renderer = RENDERER) -> None:
         """Make the service; it decodes so many pictures at a time, however many threads there are."""
         super().__init__(storage)
         self._rendering = rendering
-        self._codec = codec
+        self._renderer = renderer
         self._decoding = Semaphore(decodes)
 
     def create(self, bucket: str, data: bytes, account_id: str | None, meta: Mapping[str, str]) -> str:
@@ -136,16 +136,16 @@ class ImageService(RecordService):
         try:
             jpeg = _read(stored)
             with self._decoding:
-                return self._codec.preview(jpeg, size, self._rendering)
+                return self._renderer.preview(jpeg, size, self._rendering)
         except (BadRecord, BadImage) as ex:
             logger.error("damaged record: images %s in bucket %s: %s", key.id, bucket, ex)
             raise RecordDamaged(key.id) from ex
 
-    def _render(self, data: bytes) -> Picture:
+    def _render(self, data: bytes) -> RenderedImage:
         with self._decoding:
-            return self._codec.render(data, self._rendering)
+            return self._renderer.render(data, self._rendering)
 
-    def _save(self, bucket: str, image_id: str, picture: Picture, account_id: str | None, meta: Mapping[str, str]) -> None:
+    def _save(self, bucket: str, image_id: str, picture: RenderedImage, account_id: str | None, meta: Mapping[str, str]) -> None:
         draft = Draft("image/jpeg", account_id, meta, picture.size, picture.previews)
         self._storage.put(bucket, self._key(image_id), draft, (picture.jpeg,))
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from luna_image_store import capacity
-from luna_image_store.imaging import CODEC, Codec, Rendering
+from luna_image_store.imaging.render import RENDERER, Renderer, RenderSettings
 from luna_image_store.services import ImageService
 from luna_image_store.settings import PREFIX, load
 from tests.pictures import jpeg
@@ -36,13 +36,13 @@ def test_however_many_threads_ask_no_more_pictures_are_decoded_at_once(storage):
             most = max(most, running)
         time.sleep(0.02)
         try:
-            return CODEC.render(*given)
+            return RENDERER.render(*given)
         finally:
             with lock:
                 running -= 1
 
     storage.create_bucket("pictures")
-    images = ImageService(storage, Rendering(95, 90, "#ffffff", 10**6), decodes=2, codec=Codec(counted, CODEC.preview))
+    images = ImageService(storage, RenderSettings(95, 90, "#ffffff", 10**6), decodes=2, renderer=Renderer(counted, RENDERER.preview))
     with ThreadPoolExecutor(6) as pool:
         for saved in [pool.submit(images.create, "pictures", jpeg(), None, {}) for _ in range(12)]:
             saved.result()

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageStat, PngImagePlugin
 
 from luna_image_store.errors import BadImage, TooManyPixels
-from luna_image_store.imaging import PREVIEW_SIZES, Picture, Rendering, pillow_fault, preview, render
+from luna_image_store.imaging.render import PREVIEW_SIZES, RenderedImage, RenderSettings, pillow_problem, preview, render
 from tests import pictures
 from tests.pictures import decoded, encoded, quadrants
 
-RENDERING = Rendering()
+RENDERING = RenderSettings()
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 CARRIED = ("JPEG", "PNG", "TIFF")
 TIFF_COMPRESSIONS = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
@@ -275,7 +275,7 @@ def test_a_single_transparent_colour_is_laid_on_white():
 
 def test_transparent_pictures_are_laid_on_the_background_of_the_settings():
     for mode, colour in (("RGBA", pictures.RED), ("LA", 0)):
-        for data in everything(encoded(transparent(mode, 0, colour), "PNG"), Rendering(background="#0000ff")):
+        for data in everything(encoded(transparent(mode, 0, colour), "PNG"), RenderSettings(background="#0000ff")):
             assert is_close(looks(data)[1], pictures.BLUE)
 
 
@@ -332,11 +332,11 @@ def test_no_metadata_comment_or_profile_is_carried_over(kind, swapped):
 
 def test_the_qualities_are_those_of_the_settings():
     data = encoded(Image.effect_noise((300, 200), 80), "PNG")
-    low = render(data, Rendering(jpeg_quality=10))
-    high = render(data, Rendering(preview_quality=10))
+    low = render(data, RenderSettings(jpeg_quality=10))
+    high = render(data, RenderSettings(preview_quality=10))
     assert len(low.jpeg) < len(high.jpeg)
     assert all(len(low.previews[size]) > len(high.previews[size]) for size in PREVIEW_SIZES)
-    assert len(preview(low.jpeg, 100, RENDERING)) > len(preview(low.jpeg, 100, Rendering(preview_quality=10)))
+    assert len(preview(low.jpeg, 100, RENDERING)) > len(preview(low.jpeg, 100, RenderSettings(preview_quality=10)))
 
 
 def test_colours_of_a_converted_picture_are_kept_sharp():
@@ -410,9 +410,9 @@ def test_a_frame_larger_than_its_gif_is_counted():
 @pytest.mark.parametrize("kind", pictures.FORMATS)
 def test_the_limit_on_pixels_is_exact(kind):
     data = encoded(quadrants(), kind)
-    assert render(data, Rendering(max_pixels=64 * 48)).size == (64, 48)
+    assert render(data, RenderSettings(max_pixels=64 * 48)).size == (64, 48)
     with pytest.raises(TooManyPixels):
-        render(data, Rendering(max_pixels=64 * 48 - 1))
+        render(data, RenderSettings(max_pixels=64 * 48 - 1))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in pictures.FORMATS if kind != "GIF"])  # which is as large as its frame
@@ -425,7 +425,7 @@ def test_a_picture_without_pixels_is_refused(kind, size):
 def attempt(data):
     """Render bytes that may be anything; only these errors may come of it."""
     with suppress(BadImage, TooManyPixels):
-        assert isinstance(render(data, Rendering(max_pixels=10_000)), Picture)
+        assert isinstance(render(data, RenderSettings(max_pixels=10_000)), RenderedImage)
 
 
 @given(st.binary(max_size=2000))
@@ -461,7 +461,7 @@ def test_a_preview_of_what_is_no_picture_is_refused():
 
 
 def test_the_pillow_that_is_installed_is_fit():
-    assert pillow_fault(allow_plain=False) is None
+    assert pillow_problem(allow_plain=False) is None
 
 
 @pytest.mark.parametrize(
@@ -475,5 +475,5 @@ def test_the_pillow_that_is_installed_is_fit():
 )
 def test_plain_pillow_is_refused_unless_it_is_allowed_and_new(monkeypatch, version, allow_plain, fault):
     monkeypatch.setattr(PIL, "__version__", version)
-    found = pillow_fault(allow_plain)
+    found = pillow_problem(allow_plain)
     assert found is None if fault is None else fault in found

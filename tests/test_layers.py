@@ -11,7 +11,10 @@ ROOT = Path(luna_image_store.__file__).parent
 LAYERS = (
     {"luna_image_store", "storage", "monitoring"},  # the version and three docstrings
     {"errors", "settings"},
-    {"record", "decoders", "opening", "imaging", "content_types", "capacity", "phase"},
+    {
+        *("record", "content_types", "capacity", "phase"),
+        *("imaging", "imaging.formats", "imaging.formats.decoders", "imaging.limits", "imaging.render"),
+    },
     {
         *(
             "storage.base",
@@ -41,8 +44,8 @@ LAYERS = (
 )
 NUMBERS = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 WITHIN_A_LAYER = {
-    ("imaging", "opening"),
-    ("opening", "decoders"),
+    ("imaging.render", "imaging.limits"),
+    ("imaging.limits", "imaging.formats.decoders"),
     *(("storage.disk", f"storage.{name}") for name in ("base", "disk_entries", "files")),
     *(("storage.disk_entries", f"storage.{name}") for name in ("base", "files")),
     *((f"storage.{name}", "storage.base") for name in ("s3", "s3_client", "s3_errors", "s3_names", "s3_upload")),
@@ -78,7 +81,7 @@ WITHIN_A_LAYER = {
 }
 PLACES = {
     "falcon": {module for module, number in NUMBERS.items() if number >= 5},
-    "PIL": {"decoders", "opening", "imaging"},
+    "PIL": {"imaging.formats.decoders", "imaging.limits", "imaging.render"},
     "boto3": {"storage.s3_client"},
     "botocore": {"storage.s3_client", "storage.s3_errors"},
     "gunicorn": {"arbiter", "connections", "server", "workers"},

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar, cast
 
 from luna_image_store.errors import InternalError, RecordDamaged, ServiceError, StorageFull, StorageTimeout, StorageUnavailable
-from luna_image_store.imaging import Codec
+from luna_image_store.imaging.render import Renderer
 from luna_image_store.monitoring import series
 from luna_image_store.monitoring.metrics import Metrics
 from luna_image_store.storage.base import Storage
@@ -36,10 +36,10 @@ def measured_storage(storage: Storage, backend: str, metrics: Metrics) -> Storag
     return cast(Storage, MeasuredStorage(storage, backend, metrics))
 
 
-def measured_codec(codec: Codec, metrics: Metrics) -> Codec:
-    """Measure a codec."""
-    seconds = metrics[series.CODEC]
-    return Codec(timed(codec.render, seconds.labels("render").observe), timed(codec.preview, seconds.labels("preview").observe))
+def measured_renderer(renderer: Renderer, metrics: Metrics) -> Renderer:
+    """Measure a renderer."""
+    seconds = metrics[series.RENDERER]
+    return Renderer(timed(renderer.render, seconds.labels("render").observe), timed(renderer.preview, seconds.labels("preview").observe))
 
 
 def timed(

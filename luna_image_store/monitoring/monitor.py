@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from luna_image_store import capacity
-from luna_image_store.imaging import CODEC, Codec
+from luna_image_store.imaging.render import RENDERER, Renderer
 from luna_image_store.monitoring import series
 from luna_image_store.monitoring.requests import Monitoring, Observer
 from luna_image_store.settings import Settings, SettingsError
@@ -48,13 +48,13 @@ class Monitor:
 
         return measured_storage(storage, self._backend, self.metrics)
 
-    def codec(self) -> Codec:
+    def renderer(self) -> Renderer:
         """Give the codec, measured where that is wanted."""
         if not self.metrics:
-            return CODEC
-        from luna_image_store.monitoring.measured import measured_codec
+            return RENDERER
+        from luna_image_store.monitoring.measured import measured_renderer
 
-        return measured_codec(CODEC, self.metrics)
+        return measured_renderer(RENDERER, self.metrics)
 
 
 def _metrics(settings: Settings) -> "Metrics | None":

@@ -47,9 +47,9 @@ STORAGE_ERRORS = Series(
     "Operations of the storage that failed for a reason of its own. What is missing or not wanted is no failure.",
     ("backend", "operation", "error_code"),
 )
-CODEC = Series(
+RENDERER = Series(
     "histogram", "luna_image_store_codec_seconds", "Seconds that the codec took for a picture.", ("operation",), STEP_SECONDS
 )
 DROPPED = Series("counter", "luna_image_store_influx_dropped_points_total", "Points that were not sent to InfluxDB and are lost.")
 
-ALL = (REQUESTS, ERRORS, DURATIONS, IN_FLIGHT, THREADS, RECEIVED, SENT, STORAGE, STORAGE_ERRORS, CODEC, DROPPED)
+ALL = (REQUESTS, ERRORS, DURATIONS, IN_FLIGHT, THREADS, RECEIVED, SENT, STORAGE, STORAGE_ERRORS, RENDERER, DROPPED)

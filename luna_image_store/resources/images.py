@@ -23,7 +23,7 @@ from luna_image_store.errors import (
     TooManyIds,
     TooManyPixels,
 )
-from luna_image_store.imaging import PREVIEW_SIZES
+from luna_image_store.imaging.render import PREVIEW_SIZES
 from luna_image_store.resources.base import Resource
 from luna_image_store.validation import operation
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from luna_image_store.errors import BucketNotFound, StorageFull, StorageTimeout, StorageUnavailable
-from luna_image_store.imaging import pillow_fault
+from luna_image_store.imaging.render import pillow_problem
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import is_bucket_name
 from luna_image_store.tools import places, progress
@@ -45,7 +45,7 @@ class Import:
 
     def _prepare(self) -> None:
         """Find the bucket, or make it; raise SettingsError for what can't be."""
-        if fault := pillow_fault(self.settings["IMAGES"]["ALLOW_PLAIN_PILLOW"]):
+        if fault := pillow_problem(self.settings["IMAGES"]["ALLOW_PLAIN_PILLOW"]):
             raise SettingsError(fault)
         if not is_bucket_name(self.bucket):
             raise SettingsError(f"--bucket: {self.bucket!r} can't be the name of a bucket: a-z, 0-9, hyphen and underscore")

@@ -9,7 +9,7 @@ from sys import maxsize
 
 from luna_image_store.content_types import checked
 from luna_image_store.errors import BadImage, BodyMismatch, BucketNotFound, RecordDamaged, ServiceError
-from luna_image_store.imaging import Rendering, preview, render
+from luna_image_store.imaging.render import RenderSettings, preview, render
 from luna_image_store.record import INDEX, PAYLOAD, Index, inspected, with_previews
 from luna_image_store.storage.base import Key, Kind, Storage, Stored
 
@@ -43,7 +43,7 @@ class Finding:
 class Inspector:
     """Looks at records, and mends the previews where it is told to."""
 
-    def __init__(self, storage: Storage, rendering: Rendering, deep: bool, repair: bool) -> None:
+    def __init__(self, storage: Storage, rendering: RenderSettings, deep: bool, repair: bool) -> None:
         self._storage = storage
         self._rendering = replace(rendering, max_pixels=maxsize)  # it was let in when it was saved
         self._deep, self._repair = deep, repair

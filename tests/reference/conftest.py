@@ -1,6 +1,6 @@
 import pytest
 
-from luna_image_store import imaging
+from luna_image_store.imaging import render as imaging
 
 from .measure import encoded
 

@@ -12,8 +12,9 @@ import zlib
 from pathlib import Path
 from random import Random
 
-from luna_image_store import imaging, opening
 from luna_image_store.errors import BadImage, TooManyPixels
+from luna_image_store.imaging import limits as opening
+from luna_image_store.imaging import render as imaging
 
 from .made import chunk, frame, gif, tiff
 from .measure import DEFAULT, encoded, photo

@@ -7,10 +7,10 @@ from io import BytesIO
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 
-from luna_image_store import imaging
-from luna_image_store.imaging import PREVIEW_SIZES, Rendering
+from luna_image_store.imaging import render as imaging
+from luna_image_store.imaging.render import PREVIEW_SIZES, RenderSettings
 
-DEFAULT = Rendering()
+DEFAULT = RenderSettings()
 
 
 def photo(width=250, height=187, mode="RGB", seed=1):

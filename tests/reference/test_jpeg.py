@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from luna_image_store.errors import BadImage
-from luna_image_store.imaging import preview, render
+from luna_image_store.imaging.render import preview, render
 
 from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered, shrunk
 

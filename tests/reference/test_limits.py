@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from luna_image_store.errors import BadImage, TooManyPixels
-from luna_image_store.imaging import Rendering, render
+from luna_image_store.imaging.render import RenderSettings, render
 from tests.pictures import claiming
 
 from .limits import CASES
@@ -32,15 +32,15 @@ def test_a_hostile_picture(name):
 def test_pixels_are_counted_before_anything_is_decoded(kind):
     """Nearly all pixels of these are missing, which is found only once they are few enough to be decoded."""
     with pytest.raises(TooManyPixels, match="has 1000000 pixels, the limit is 999999"):
-        render(claiming(kind, 1000, 1000), Rendering(max_pixels=999_999))
+        render(claiming(kind, 1000, 1000), RenderSettings(max_pixels=999_999))
     if kind not in ("JPEG", "GIF"):  # a JPEG may end early if it says so; a GIF's first frame may be smaller than its screen
         with pytest.raises(BadImage):
-            render(claiming(kind, 1000, 1000), Rendering(max_pixels=1_000_000))
+            render(claiming(kind, 1000, 1000), RenderSettings(max_pixels=1_000_000))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM"])
 def test_as_many_pixels_as_the_limit_are_taken(kind):
     data = encoded(photo(100, 100), kind)
-    assert render(data, Rendering(max_pixels=10_000)).size == (100, 100)
+    assert render(data, RenderSettings(max_pixels=10_000)).size == (100, 100)
     with pytest.raises(TooManyPixels):
-        render(data, Rendering(max_pixels=9_999))
+        render(data, RenderSettings(max_pixels=9_999))

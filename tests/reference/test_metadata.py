@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from luna_image_store.imaging import preview, render
+from luna_image_store.imaging.render import preview, render
 from tests.pictures import ORIENTATION
 
 from .measure import DEFAULT, decoded, encoded, photo

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from luna_image_store.imaging import preview
+from luna_image_store.imaging.render import preview
 from tests.pictures import LYING, ORIENTATION
 
 from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered, shrunk

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from luna_image_store.imaging import PREVIEW_SIZES, Rendering, preview, render
+from luna_image_store.imaging.render import PREVIEW_SIZES, RenderSettings, preview, render
 
 from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered, shrunk
 
@@ -28,14 +28,14 @@ def test_previews_of_photographs(lossless, kind, size):
 def test_encoded_previews_are_near_to_what_they_were(size):
     """In their light, that is: of their colours the encoder keeps a quarter."""
     data = encoded(photo(*size), quality=95)
-    for rendering, least in ((DEFAULT, 33), (Rendering(preview_quality=100), 40)):
+    for rendering, least in ((DEFAULT, 33), (RenderSettings(preview_quality=100), 40)):
         for longest, jpeg in render(data, rendering).previews.items():
             assert psnr(decoded(jpeg).convert("L"), shrunk(decoded(data), longest).convert("L")) >= least
 
 
 def test_encoded_conversions_are_near_to_what_they_were():
     assert psnr(decoded(render(encoded(photo(), "PNG"), DEFAULT).jpeg), photo()) >= 38
-    assert psnr(decoded(render(encoded(photo(), "PNG"), Rendering(jpeg_quality=100)).jpeg), photo()) >= 45
+    assert psnr(decoded(render(encoded(photo(), "PNG"), RenderSettings(jpeg_quality=100)).jpeg), photo()) >= 45
 
 
 def assert_exact(size, made, longest):

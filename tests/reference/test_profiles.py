@@ -9,7 +9,7 @@ from statistics import mean
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 
-from luna_image_store.imaging import preview
+from luna_image_store.imaging.render import preview
 
 from .made import chunk, packed, png, tiff
 from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, rendered

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageColor
 
-from luna_image_store.imaging import Rendering
+from luna_image_store.imaging.render import RenderSettings
 
 from .measure import assert_previews, encoded, levels_apart, photo, rendered
 
@@ -40,7 +40,7 @@ PICTURES = {
 def test_png_on_the_background(lossless, kind, background):
     picture = PICTURES[kind]
     options = {"transparency": picture.info["transparency"]} if "transparency" in picture.info else {}
-    upright, previews, _ = rendered(encoded(picture, "PNG", **options), Rendering(background=background))
+    upright, previews, _ = rendered(encoded(picture, "PNG", **options), RenderSettings(background=background))
     expected = blended(picture, background)
     assert levels_apart(upright, expected) <= 1
     assert_previews(previews, expected)
@@ -51,12 +51,12 @@ def test_png_on_the_background(lossless, kind, background):
 @pytest.mark.parametrize(("mode", "kind"), [("RGBA", "TIFF"), ("LA", "TIFF"), ("P", "GIF")])
 def test_other_formats_on_the_background(lossless, mode, kind, background):
     picture = with_clear_colour("P") if mode == "P" else photo(90, 70, mode)
-    upright = rendered(encoded(picture, kind), Rendering(background=background))[0]
+    upright = rendered(encoded(picture, kind), RenderSettings(background=background))[0]
     assert levels_apart(upright, blended(picture, background)) <= 1
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
 def test_the_background_does_not_show_in_what_is_opaque(lossless, mode):
     picture = photo(90, 70, mode)
-    upright = rendered(encoded(picture, "TIFF"), Rendering(background="#ff0000"))[0]
+    upright = rendered(encoded(picture, "TIFF"), RenderSettings(background="#ff0000"))[0]
     assert levels_apart(upright, picture.convert("RGB")) <= 1

@@ -1,6 +1,6 @@
 import pytest
 
-from luna_image_store.imaging import Rendering, render
+from luna_image_store.imaging.render import RenderSettings, render
 from luna_image_store.record import Draft
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk import DiskStorage
@@ -12,7 +12,7 @@ KEY = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
 
 
 def put(storage, width, height):
-    picture = render(pictures.jpeg(width, height), Rendering())
+    picture = render(pictures.jpeg(width, height), RenderSettings())
     storage.put("faces", KEY, Draft("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg])
     return picture
 
@@ -45,7 +45,7 @@ def test_a_picture_and_its_previews_are_of_one_version(giver, tmp_path, times):
     (exported,) = giver([KEY])
     assert not exported.fault
     original = (tmp_path / "out" / exported.line["file"]).read_bytes()
-    picture = giver._storage.latest if times else render(original, Rendering())
+    picture = giver._storage.latest if times else render(original, RenderSettings())
     assert original == picture.jpeg
     assert exported.line["previews"].keys() == picture.previews.keys()
     for size, path in exported.line["previews"].items():

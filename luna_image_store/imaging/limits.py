@@ -11,8 +11,8 @@ from io import BytesIO
 
 from PIL import Image, ImageFile, JpegImagePlugin, MpoImagePlugin, TiffImagePlugin  # noqa: F401  # importing MPO registers it
 
-from luna_image_store import decoders  # noqa: F401  # importing them registers them
 from luna_image_store.errors import BadImage, TooManyPixels
+from luna_image_store.imaging.formats import decoders  # noqa: F401  # importing them registers them
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM")
 MAX_SIDE = 65_500  # pixels that a JPEG can have

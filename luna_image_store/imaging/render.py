@@ -19,7 +19,7 @@ import PIL
 from PIL import Image, ImageChops, ImageCms, ImageColor, ImageFile, ImagePalette, TiffImagePlugin, features
 
 from luna_image_store.errors import BadImage, ServiceError
-from luna_image_store.opening import BITS_TAG, open_picture
+from luna_image_store.imaging.limits import BITS_TAG, open_picture
 
 PREVIEW_SIZES = (160, 96, 64, 32)
 ORIENTATION_TAG = 0x0112
@@ -47,7 +47,7 @@ _srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 @dataclass(frozen=True, slots=True)
-class Rendering:
+class RenderSettings:
     """How pictures are rendered: JPEG qualities from 1 to 100, a CSS colour, a number of pixels."""
 
     jpeg_quality: int = 95
@@ -57,7 +57,7 @@ class Rendering:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class RenderedImage:
     """A picture ready to be stored; `size` is the width and height of the JPEG as its header has them."""
 
     jpeg: bytes
@@ -65,7 +65,7 @@ class Picture:
     previews: Mapping[int, bytes]
 
 
-def pillow_fault(allow_plain: bool) -> str | None:
+def pillow_problem(allow_plain: bool) -> str | None:
     """Say what is wrong with the Pillow that is loaded, if anything."""
     if ".post" not in PIL.__version__:
         if not allow_plain:
@@ -78,35 +78,35 @@ def pillow_fault(allow_plain: bool) -> str | None:
     return None
 
 
-def render(data: bytes, rendering: Rendering) -> Picture:
+def render(data: bytes, rendering: RenderSettings) -> RenderedImage:
     """Make the JPEG to store and its four previews, or raise BadImage or TooManyPixels."""
     with _decoding():
         image = open_picture(data, rendering.max_pixels)
         size = image.size
         if image.format in ("JPEG", "MPO"):
             small = _shrink(image, PREVIEW_SIZES[0], rendering)
-            return Picture(data, size, _previews(small, size, rendering))
+            return RenderedImage(data, size, _previews(small, size, rendering))
         _load(image)
         upright = _orient(_flatten(_convert(image), rendering.background), _orientation(image))
         jpeg = _encode(upright, rendering.jpeg_quality, subsampling="4:4:4")
-        return Picture(jpeg, upright.size, _previews(upright, size, rendering))
+        return RenderedImage(jpeg, upright.size, _previews(upright, size, rendering))
 
 
-def preview(jpeg: bytes, longest: int, rendering: Rendering) -> bytes:
+def preview(jpeg: bytes, longest: int, rendering: RenderSettings) -> bytes:
     """Make one preview of a stored picture, its longest side at most `longest` pixels."""
     with _decoding():
         return _encode(_shrink(open_picture(jpeg, math.inf), longest, rendering), rendering.preview_quality)
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
+class Renderer:
     """What makes pictures: the two functions above, or what stands in for them."""
 
-    render: Callable[[bytes, Rendering], Picture]
-    preview: Callable[[bytes, int, Rendering], bytes]
+    render: Callable[[bytes, RenderSettings], RenderedImage]
+    preview: Callable[[bytes, int, RenderSettings], bytes]
 
 
-CODEC = Codec(render, preview)
+RENDERER = Renderer(render, preview)
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def _fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
 
-def _shrink(image: Image.Image, longest: int, rendering: Rendering) -> Image.Image:
+def _shrink(image: Image.Image, longest: int, rendering: RenderSettings) -> Image.Image:
     """Decode a JPEG at a reduced scale and bring it to its final size, colours and orientation."""
     target = _fit(image.size, longest)
     drafted = image.draft(None, (target[0] * REDUCING_GAP, target[1] * REDUCING_GAP))
@@ -137,7 +137,7 @@ def _shrink(image: Image.Image, longest: int, rendering: Rendering) -> Image.Ima
     return _orient(_flatten(_convert(small), rendering.background), _orientation(image))
 
 
-def _previews(image: Image.Image, size: tuple[int, int], rendering: Rendering) -> dict[int, bytes]:
+def _previews(image: Image.Image, size: tuple[int, int], rendering: RenderSettings) -> dict[int, bytes]:
     """Shrink an upright picture step by step; `size` is that of the original, perhaps lying on its side."""
     if (image.width > image.height) != (size[0] > size[1]):
         size = size[::-1]

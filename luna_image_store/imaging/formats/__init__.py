@@ -1,0 +1,1 @@
+"""One module per format: what Pillow does otherwise than an image store needs it."""
