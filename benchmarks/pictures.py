@@ -16,9 +16,9 @@ def make(packages: Path, folder: Path) -> dict[str, Path]:
     contents = {
         "face": _jpeg(astronaut.crop((100, 0, 350, 250)), 25_000),
         "photo": _jpeg(photograph, 200_000),
-        "full-hd": _jpeg(_enlarged(photograph, (1920, 1080)), 420_000),
-        "png": _png(_enlarged(photograph, (1920, 1080))),
-        "12mp": _jpeg(_enlarged(photograph, (4000, 3000)), 4_000_000),
+        "full-hd": _jpeg(enlarged(photograph, (1920, 1080)), 420_000),
+        "png": _png(enlarged(photograph, (1920, 1080))),
+        "12mp": _jpeg(enlarged(photograph, (4000, 3000)), 4_000_000),
     }
     files = {name: folder / f"{name}.{'png' if name == 'png' else 'jpg'}" for name in contents}
     for name, content in contents.items():
@@ -26,7 +26,7 @@ def make(packages: Path, folder: Path) -> dict[str, Path]:
     return files
 
 
-def _enlarged(photograph: Image.Image, size: tuple[int, int]) -> Image.Image:
+def enlarged(photograph: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Enlarge a photograph and lay grain over it, as a camera does."""
     large = ImageOps.fit(photograph, size, Image.Resampling.BICUBIC)
     grain = Image.effect_noise(size, 12)

@@ -17,7 +17,6 @@ PICTURES = {
     "png": "PNG 1920x1080",
     "12mp": "12 megapixels",
 }
-BEGIN, END = "<!-- table -->\n", "<!-- end of table -->\n"
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -41,10 +40,11 @@ def write_json(rows: Iterable[Row], path: Path, options: dict[str, object]) -> N
     path.write_text(json.dumps({"machine": machine, "options": options, "rows": measured}, indent=2) + "\n")
 
 
-def write_page(rows: Iterable[Row], page: Path) -> None:
-    """Renew the table in the manual's page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n" + "\n".join(table(rows)) + f"\n\n{END}{rest.partition(END)[2]}")
+def write_page(lines: Iterable[str], page: Path, name: str = "table") -> None:
+    """Replace a table in a page of the manual, between the two comments that carry its name."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n" + "\n".join(lines) + f"\n\n{end}{rest.partition(end)[2]}")
 
 
 def _picture(row: Row) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import measurements
 import peers
 import pictures
+import previews
 import report
 import s3
 from measurements import Bench, Row
@@ -27,6 +28,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "records": measurements.many_records,
     "s3": s3.saving_on_s3,
 }
+PREVIEWS = "previews"  # has a table and a page of its own
 
 
 def main() -> None:
@@ -43,23 +45,42 @@ def main() -> None:
         bench = Bench(installed, made, work, options.rounds, options.seconds, options.records)
         for name in options.only:
             print(f"measuring {name} ...", flush=True)
-            rows += MEASUREMENTS[name](bench)
-    print("\n".join(report.table(rows)))
+            if name == PREVIEWS:
+                _measure_previews(bench, options.publish)
+            else:
+                rows += MEASUREMENTS[name](bench)
+    if rows:
+        _report(rows, installed, folder, options)
+
+
+def _measure_previews(bench: Bench, publish: bool) -> None:
+    """Print the table of the previews, and write it into its page."""
+    lines = list(previews.table(previews.measure(bench.peers.photographs, bench.pictures)))
+    print("\n".join(lines))
+    if publish:
+        report.write_page(lines, REPOSITORY / "docs/previews.md", "previews table")
+
+
+def _report(rows: list[Row], installed: peers.Peers, folder: Path, options: argparse.Namespace) -> None:
+    """Print the table of the ratios, write the figures and the chart, and write both into the manual."""
+    lines = list(report.table(rows))
+    print("\n".join(lines))
     results = folder / "results.json"
     report.write_json(rows, results, vars(options))
     chart = REPOSITORY / "docs/performance.svg" if options.publish else folder / "performance.svg"
     subprocess.run((installed.python, REPOSITORY / "benchmarks/chart.py", results, chart), check=True)
     if options.publish:
-        report.write_page(rows, REPOSITORY / "docs/performance.md")
+        report.write_page(lines, REPOSITORY / "docs/performance.md")
 
 
 def _options() -> argparse.Namespace:
+    names = [*MEASUREMENTS, PREVIEWS]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender has its turn (default: 5)")
     parser.add_argument("--seconds", type=int, default=3, help="how long a turn takes (default: 3)")
     parser.add_argument("--records", type=int, default=measurements.MANY, help="size of the large store (default: 1,000,000)")
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), help="leave out the others")
-    parser.add_argument("--publish", action="store_true", help="put the table and the chart into the manual")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="leave out the others")
+    parser.add_argument("--publish", action="store_true", help="put the tables and the chart into the manual")
     return parser.parse_args()
 
 
