@@ -1,0 +1,72 @@
+"""16 bits to 8, embedded color profiles to sRGB, transparency onto a background."""
+
+import logging
+from functools import lru_cache
+from io import BytesIO
+
+from PIL import Image, ImageCms, ImageColor
+
+from luna_image_store.errors import BadImage
+
+KEPT_TRANSFORMS, MAX_KEPT_PROFILE = 16, 2**16  # the latter in bytes
+PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+
+logger = logging.getLogger(__name__)
+_srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Bring an image to 8 bits, and its colors from a profile to sRGB; a profile that can't be used is ignored."""
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda level: level / 257 + 0.5).convert("L")
+    if alpha := image.info.pop("alpha", None):
+        image = to_srgb(image, profile).convert("RGB")
+        image.putalpha(alpha)
+        return image
+    if not profile:
+        return image
+    if image.mode == "P" or "transparency" in image.info:
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
+    if not image.mode.endswith("A"):
+        return _apply_profile(image, profile)
+    converted = _apply_profile(image.convert(image.mode[:-1]), profile)
+    converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    """Convert an image without alpha; grey stays grey."""
+    make = _kept_transform if len(profile) <= MAX_KEPT_PROFILE else _transform
+    try:
+        if (transform := make(profile, image.mode)) is None:
+            return image
+        converted = (transform.apply_in_place if image.mode == "RGB" else transform.apply)(image)
+    except (ImageCms.PyCMSError, OSError, ValueError) as ex:
+        logger.debug("color profile ignored: %r", ex)
+        return image
+    return converted.convert("L") if image.mode == "L" else converted
+
+
+def flatten(image: Image.Image, background: str) -> Image.Image:
+    """Lay an image of any mode on the background; the result is RGB, or L where all is grey."""
+    if image.mode == "F":
+        raise BadImage  # floating point has no agreed white
+    if not image.has_transparency_data:
+        return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
+    color = ImageColor.getrgb(background)[:3]
+    is_grey = image.mode in ("1", "L", "LA", "La") and len(set(color)) == 1
+    layer = image.convert("LA" if is_grey else "RGBA")
+    canvas = Image.new("L" if is_grey else "RGB", image.size, color[0] if is_grey else color)
+    canvas.paste(layer, mask=layer)
+    return canvas
+
+
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Make what turns the colors of a profile into sRGB; None where it is a profile of another mode's colors."""
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    if source.profile.xcolor_space.strip() != PROFILE_SPACES.get(mode):
+        return None
+    return ImageCms.ImageCmsTransform(source, _srgb, mode, "RGB")
+
+
+_kept_transform = lru_cache(KEPT_TRANSFORMS)(_transform)  # cameras have few profiles, and a transform takes 3 ms to make

@@ -1,0 +1,107 @@
+"""BMP: palettes, run lengths, bit fields and profiles where Pillow reads them otherwise or not at all."""
+
+import struct
+from collections.abc import Iterable
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, cast
+
+from PIL import BmpImagePlugin, Image, ImagePalette
+
+from luna_image_store.errors import BadImage, TooManyPixels
+from luna_image_store.imaging.formats.bmp_run_lengths import decode_run_lengths
+from luna_image_store.imaging.formats.source import Source
+
+FILE_HEADER, CORE_HEADER, INFO_HEADER, V3_HEADER, V5_HEADER = 14, 12, 40, 56, 124  # lengths in bytes
+EMBEDDED = b"DEBM"  # where the profile of a V5 header is
+RLE8, RLE4, BIT_FIELDS = 1, 2, 3
+MAX_RLE_PIXELS = 4_000_000  # decoded in Python
+GREYS: dict[tuple[str, int], Iterable[int]] = {("1", 4): (0, 255), ("1", 8): (0, 255), ("L", 4): range(16)}
+
+
+class BmpFile(BmpImagePlugin.BmpImageFile):
+    """Pillow's plug-in; pixels of 4 or 8 bits stay indexes, where it takes a palette of greys for none."""
+
+    def __init__(self, data: bytes, bits: int) -> None:
+        self._bits = bits
+        super().__init__(BytesIO(data))
+
+    def _open(self) -> None:
+        super()._open()
+        if greys := GREYS.get((self.mode, self._bits)):
+            self.palette = ImagePalette.raw("RGB", bytes(level for grey in greys for level in (grey, grey, grey)))
+            self._mode = "P"
+            tile = self.tile[0]
+            self.tile = [tile._replace(args=("P;4" if self._bits == 4 else "P", *cast(tuple[Any, ...], tile.args)[1:]))]
+
+
+class BmpSource(Source):
+    """A BMP."""
+
+    format = "BMP"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._pixels = int.from_bytes(data[10:14], "little")
+        header = self._header = data[FILE_HEADER : FILE_HEADER + int.from_bytes(data[14:18], "little")]
+        if len(header) == CORE_HEADER:
+            self._bits, self._compression = struct.unpack_from("<10xH", header)[0], 0
+        else:
+            self._bits, self._compression = struct.unpack_from("<14xHI", header)
+        if self._has_words():
+            width, height = struct.unpack_from("<4xii", header)
+            self.size = width, abs(height)
+        else:
+            self._file = BmpFile(data, self._bits)
+            self.size = self._file.size
+        if self._compression in (RLE8, RLE4) and self.pixels > MAX_RLE_PIXELS:
+            raise TooManyPixels(self.pixels, MAX_RLE_PIXELS)
+        self.profile = self._read_profile()
+
+    def decode(self) -> Image.Image:
+        """Return all pixels. Alpha is often left unset: where all of it is 0, nothing is meant to be clear."""
+        if self._compression in (RLE8, RLE4):
+            image = self._decode_runs()
+        elif self._has_words():
+            image = self._decode_words()
+        else:
+            self._file.load()
+            image = self._file
+        if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+            image.putalpha(255)
+        return image
+
+    def _has_words(self) -> bool:
+        return self._compression == BIT_FIELDS and self._bits == 16
+
+    def _decode_runs(self) -> Image.Image:
+        indexes = decode_run_lengths(self._data[self._file.tile[0].offset :], self.size, self._compression == RLE4)
+        image = Image.frombytes(self._file.mode, self.size, indexes, "raw", self._file.mode, 0, -1)
+        image.palette = self._file.palette
+        image.load()
+        return image
+
+    def _decode_words(self) -> Image.Image:
+        """Return pixels of 16 bits, of which each channel has those of its mask."""
+        masks = struct.unpack_from(f"<{4 if len(self._header) >= V3_HEADER else 3}I", self._data, FILE_HEADER + INFO_HEADER)
+        stride, is_bottom_up = (self.size[0] * 2 + 3) & ~3, self._header[11] < 128
+        rows = self._data[self._pixels : self._pixels + stride * self.size[1]]
+        words = Image.frombytes("I;16", self.size, rows, "raw", "I;16", stride, -1 if is_bottom_up else 1).convert("I")
+        channels = [words.point(_levels_of_words(mask), "L") for mask in masks if mask]
+        if len(channels) < 3:
+            raise BadImage
+        return Image.merge("RGBA" if len(channels) == 4 else "RGB", channels)
+
+    def _read_profile(self) -> bytes | None:
+        if len(self._header) < V5_HEADER or self._header[56:60] != EMBEDDED:
+            return None
+        start, length = struct.unpack_from("<112xII", self._header)
+        return self._data[FILE_HEADER + start : FILE_HEADER + start + length] or None
+
+
+@lru_cache(8)
+def _levels_of_words(mask: int) -> list[int]:
+    """Return the level from 0 to 255 of each word of 16 bits."""
+    mask &= 0xFFFF
+    lowest = mask & -mask or 1
+    return [(word & mask) // lowest * 255 // (mask // lowest or 1) for word in range(2**16)]

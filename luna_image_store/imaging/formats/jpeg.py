@@ -1,0 +1,172 @@
+"""JPEG: a header reader as lenient as libjpeg, decoding at a reduced scale, and a check that no pixels are missing."""
+
+import re
+from collections.abc import Iterator
+from io import BytesIO
+
+from PIL import Image, ImageChops, ImageFile, JpegImagePlugin
+
+from luna_image_store.errors import BadImage
+from luna_image_store.imaging.formats.exif import read_orientation
+from luna_image_store.imaging.formats.source import Source
+from luna_image_store.imaging.limits import MAX_SCANNED_PIXELS
+
+SOI, EOI, SOS, APP1, APP2, PROGRESSIVE = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xC2
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and restarts
+FRAMES = {0xC0, 0xC1, PROGRESSIVE}  # baseline and extended sequential, in Huffman coding like the progressive one
+OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # lossless, hierarchical; arithmetic takes thirty times as long
+MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
+MAX_SEGMENTS = 10_000
+SCALES = (8, 4, 2)  # by which libjpeg can shrink while it decodes
+UNFILLED = range(126, 131)  # libjpeg's grey where it has no data, in any mode, after rounding
+NOISE = bytes((37 * index + 11) % 251 for index in range(256))  # entropy-coded data, none of them 0xFF
+
+Box = tuple[float, float, float, float]
+
+find_marker = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL).search
+find_marker_in_scan = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL).search  # in scans 0 and restarts follow 0xFF
+
+
+def read_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of each segment, the head of the first scan last; raise BadImage where there is no scan."""
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        if not (found := find_marker(data, position)) or found[1][0] in (SOI, EOI):
+            raise BadImage
+        marker, position = found[1][0], found.end()
+        if marker in WITHOUT_LENGTH:
+            continue
+        start, position = position + 2, position + int.from_bytes(data[position : position + 2])
+        if not start <= position <= len(data):
+            raise BadImage
+        yield marker, start, position
+        if marker == SOS:
+            return
+    raise BadImage
+
+
+class JpegFile(JpegImagePlugin.JpegImageFile):
+    """Pillow's plug-in, but what its header reader would parse is skipped."""
+
+    def __init__(self, data: bytes, colors: str) -> None:
+        self._data, self._colors = data, colors
+        self.exif: list[bytes] = []
+        self.profile_parts: dict[int, bytes] = {}
+        self.profile_count = 0
+        super().__init__(BytesIO(data))
+        self.decodermaxblock = len(data)  # in pieces, libjpeg would begin again and again in long padding
+
+    def _open(self) -> None:
+        data = self._data
+        for marker, start, end in read_segments(data):
+            if marker == APP1 and data.startswith(EXIF, start):
+                self.exif.append(data[start + len(EXIF) : end])
+            elif marker == APP2 and data.startswith(ICC, start):
+                self._add_profile_part(data[start + len(ICC) : end])
+            elif marker in FRAMES:
+                self._read_frame(marker, data[start:end])
+            elif marker in OTHER_FRAMES:
+                raise BadImage
+        self.scan, self.scan_components = end, data[start]
+        raw = "CMYK;I" if self.mode == "CMYK" and not self._colors else self.mode  # as Adobe stores it
+        self.tile = [ImageFile._Tile("jpeg", (0, 0, *self.size), 0, (raw, self._colors))]
+
+    def _read_frame(self, marker: int, frame: bytes) -> None:
+        if len(frame) < 6 or frame[0] != 8 or frame[5] not in MODES:
+            raise BadImage
+        self.is_progressive = marker == PROGRESSIVE
+        self._size = int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3])
+        self._mode = MODES[frame[5]]
+        self.components = frame[6 : 6 + 3 * frame[5] : 3]
+
+    def _add_profile_part(self, part: bytes) -> None:
+        if len(part) > 2:
+            self.profile_count = self.profile_count or part[1]
+            self.profile_parts.setdefault(part[0], part[2:])
+
+
+class JpegSource(Source):
+    """A JPEG. `colors` is the color space of its data in Pillow's words, where libjpeg must not find it out itself."""
+
+    format = "JPEG"
+
+    def __init__(self, data: bytes, colors: str = "") -> None:
+        self._data, self._colors = data, colors
+        self._file = JpegFile(data, colors)
+        self.size = self._file.size
+        if self._file.exif:
+            self.orientation = read_orientation(b"".join(self._file.exif))
+        if self._file.profile_count:
+            self.profile = self._join_profile()
+
+    def count_scanned(self) -> int:
+        """Return how many pixels are decoded, once per scan; raise BadImage where they are too many, or a component has no scan."""
+        file = self._file
+        if not file.is_progressive and file.scan_components == len(file.components):
+            return self.pixels  # libjpeg stops after such a scan
+        heads = [self._data[file.scan - 2 * file.scan_components - 4 :], *self._later_scans()]
+        scanned = {component for head in heads for component in head[1 : 1 + 2 * head[0] : 2]}
+        if self.pixels * len(heads) > MAX_SCANNED_PIXELS or not scanned.issuperset(file.components):
+            raise BadImage
+        return self.pixels * len(heads)
+
+    def decode(self) -> Image.Image:
+        """Return all pixels at full size."""
+        return self.decode_reduced(max(self.size))[0]
+
+    def decode_complete(self) -> Image.Image:
+        """Return all pixels at full size; raise BadImage where some are missing."""
+        image = self.decode()
+        self.check_complete(image, max(self.size))
+        return image
+
+    def decode_reduced(self, longest: int) -> tuple[Image.Image, Box]:
+        """Decode at the smallest scale whose longest side has so many pixels, and return the part of it that is the image."""
+        return self._decode(self._file, longest)
+
+    def check_complete(self, image: Image.Image, longest: int) -> None:
+        """Raise BadImage where the data end before the pixels that were decoded from them do.
+
+        libjpeg goes on without data, and leaves grey. Only where the last pixel is grey does this cost anything: the image is
+        decoded again with noise behind its data. If that changes any pixel, the data were too short.
+        """
+        last = image.getpixel((image.width - 1, image.height - 1))
+        if all(level in UNFILLED for level in (last if isinstance(last, tuple) else (last,))):
+            end = self._end_of_data()
+            noisy = JpegFile(self._data[:end] + NOISE + self._data[end:], self._colors)
+            if ImageChops.difference(image, self._decode(noisy, longest)[0]).getbbox(alpha_only=False):
+                raise BadImage
+
+    def _decode(self, file: JpegFile, longest: int) -> tuple[Image.Image, Box]:
+        width, height = self.size
+        scale = next((scale for scale in SCALES if max(self.size) >= scale * longest), 1)
+        drafted = file.draft(None, (max(1, width // scale), max(1, height // scale))) if scale > 1 else None
+        file.load()
+        return file, drafted[1] if drafted else (0, 0, width, height)
+
+    def _join_profile(self) -> bytes | None:
+        parts = [self._file.profile_parts.get(number + 1) for number in range(self._file.profile_count)]
+        return None if None in parts else b"".join(filter(None, parts))
+
+    def _later_scans(self) -> Iterator[bytes]:
+        """Yield the heads of all scans but the first; what follows the end of the image does not count."""
+        for marker, position in self._markers():
+            if marker == SOS:
+                yield self._data[position + 2 : position + 12]
+
+    def _end_of_data(self) -> int:
+        return next((position - 2 for marker, position in self._markers() if marker == EOI), len(self._data))
+
+    def _markers(self) -> Iterator[tuple[int, int]]:
+        """Yield the markers behind the first scan, up to the end of the image, and where each ends; raise BadImage if too many."""
+        position = self._file.scan
+        for _ in range(MAX_SEGMENTS):
+            if not (found := find_marker_in_scan(self._data, position)):
+                return
+            marker, position = found[1][0], found.end()
+            yield marker, position
+            if marker == EOI:
+                return
+            position += int.from_bytes(self._data[position : position + 2])
+        raise BadImage

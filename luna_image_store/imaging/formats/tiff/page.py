@@ -1,0 +1,143 @@
+"""What the directory says of a page: its samples, and where its pieces are. A piece is a strip or a tile."""
+
+from dataclasses import dataclass
+
+from luna_image_store.errors import BadImage
+from luna_image_store.imaging.formats.tiff.directory import Directory
+
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS = 256, 257, 258, 259, 262, 273
+SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PLANAR = 277, 278, 279, 284
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT, SUBSAMPLING = 322, 323, 324, 325, 339, 530
+UNPACKED, OLD_JPEG = 1, 6
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+COLORS = {
+    WHITE_IS_ZERO: 1,
+    BLACK_IS_ZERO: 1,
+    RGB: 3,
+    PALETTE: 1,
+    CMYK: 4,
+    YCBCR: 3,
+    CIELAB: 3,
+    ICCLAB: 3,
+}  # samples, by photometric
+UNSIGNED = {1, 4}  # formats of samples; 4 is unknown
+MAX_SAMPLES, MAX_PIECES = 8, 500_000
+OVERLAP = 2**24  # bytes by which the pieces together may be longer than twice the file
+
+Piece = tuple[int, int]  # offset and length in bytes
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the pieces of a plane lie: the size of each in pixels, how many are side by side and one below the other.
+
+    `rows` is how many rows all of them have, laid one below the other: of strips only the last has fewer than the others.
+    """
+
+    width: int
+    height: int
+    across: int
+    down: int
+    rows: int
+
+    @property
+    def count(self) -> int:
+        """Return the number of pieces."""
+        return self.across * self.down
+
+    def rows_of(self, piece: int) -> int:
+        """Return the number of rows of a piece."""
+        return min(self.height, self.rows - piece * self.height)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page whose samples have an agreed meaning. `planes` is 1 where the samples of a pixel lie side by side."""
+
+    size: tuple[int, int]
+    compression: int
+    photometric: int
+    bits: int
+    samples: int
+    planes: int
+    subsampling: tuple[int, int]
+    layout: Layout
+
+    @property
+    def samples_in_piece(self) -> int:
+        """Return the samples of a pixel that lie side by side."""
+        return 1 if self.planes > 1 else self.samples
+
+    def packed_rows(self, rows: int) -> tuple[int, int]:
+        """Return bytes per row and number of rows of so many rows of pixels, as they lie in a piece once it is unpacked."""
+        if self.photometric == YCBCR:
+            across, down = self.subsampling
+            return -(-self.layout.width // across) * (across * down + 2), -(-rows // down)
+        return -(-self.layout.width * self.samples_in_piece * self.bits // 8), rows
+
+
+def read_page(tags: Directory) -> Page:
+    """Read what a page is; raise BadImage where it is broken or has samples that have no agreed white."""
+    size = tags.integer(WIDTH, 0), tags.integer(LENGTH, 0)
+    compression, samples = tags.integer(COMPRESSION, UNPACKED), tags.integer(SAMPLES, 1)
+    photometric = YCBCR if compression == OLD_JPEG else tags.integer(PHOTOMETRIC, RGB if samples > 2 else WHITE_IS_ZERO)
+    samples = COLORS[YCBCR] if compression == OLD_JPEG else samples
+    bits = set(tags.integers(BITS, min(samples, MAX_SAMPLES)) or (1,))
+    if min(size) < 1 or len(bits) > 1 or not UNSIGNED.issuperset(tags.integers(SAMPLE_FORMAT, MAX_SAMPLES)):
+        raise BadImage
+    planes = samples if tags.integer(PLANAR, 1) == 2 else 1
+    subsampling = (*tags.integers(SUBSAMPLING, 2), 2, 2)[:2]
+    layout = _read_layout(tags, size)
+    page = Page(size, compression, photometric, bits.pop(), samples, planes, (subsampling[0], subsampling[1]), layout)
+    _check_samples(page)
+    return page
+
+
+def _check_samples(page: Page) -> None:
+    if not 0 < COLORS.get(page.photometric, 0) <= page.samples <= MAX_SAMPLES:
+        raise BadImage
+    depths: tuple[int, ...] = (8, 16) if page.samples > 1 else (1, 2, 4, 8, 12, 16)
+    if page.photometric == PALETTE:
+        depths = depths[: depths.index(8) + 1]
+    if page.photometric == YCBCR:
+        depths = (8,)
+        if page.samples != 3 or not {1, 2, 4}.issuperset(page.subsampling):
+            raise BadImage
+    if page.bits not in depths:
+        raise BadImage
+
+
+def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
+    width, height = size
+    if TILE_WIDTH in tags:
+        tile_width, tile_height = tags.integer(TILE_WIDTH, 0), tags.integer(TILE_LENGTH, 0)
+        if min(tile_width, tile_height) < 1:
+            raise BadImage
+        across, down = -(-width // tile_width), -(-height // tile_height)
+        return Layout(tile_width, tile_height, across, down, tile_height * across * down)
+    rows = min(tags.integer(ROWS_PER_STRIP, height), height)
+    if rows < 1:
+        raise BadImage
+    return Layout(width, rows, 1, -(-height // rows), height)
+
+
+def read_pieces(tags: Directory, page: Page, length: int) -> tuple[Piece, ...]:
+    """In a file of so many bytes, read where the pieces are; as libtiff does, correct a length that is wrong or missing."""
+    count = page.layout.count * page.planes
+    if count > MAX_PIECES:
+        raise BadImage
+    offsets = tags.integers(TILE_OFFSETS if TILE_OFFSETS in tags else STRIP_OFFSETS, count)
+    lengths = tags.integers(TILE_COUNTS if TILE_COUNTS in tags else STRIP_COUNTS, count)
+    if page.compression == UNPACKED:
+        sizes = (page.packed_rows(page.layout.rows_of(piece % page.layout.count)) for piece in range(count))
+        lengths = tuple(row * rows for row, rows in sizes)
+    elif count == 1 and not any(lengths):
+        lengths = (length,)
+    if page.compression != UNPACKED:
+        lengths = tuple(min(given, length - offset) for offset, given in zip(offsets, lengths, strict=False))
+    pieces = tuple(zip(offsets, lengths, strict=False))
+    if len(pieces) < count or any(given < 1 or offset + given > length for offset, given in pieces):
+        raise BadImage
+    if sum(lengths) > 2 * length + OVERLAP:
+        raise BadImage
+    return pieces

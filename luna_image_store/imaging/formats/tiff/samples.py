@@ -1,0 +1,78 @@
+"""From the bands of a page to an image: photometric interpretation, palette and alpha."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from PIL import Image, ImageChops, ImageCms
+
+from luna_image_store.errors import BadImage
+from luna_image_store.imaging.formats.tiff.page import CIELAB, CMYK, COLORS, ICCLAB, PALETTE, WHITE_IS_ZERO
+
+ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha; colors are multiplied by the former
+LEVELS_OF_12_BITS = 255 / 4095
+FLIP_SIGN = [level ^ 128 for level in range(256)]
+
+
+def compose(photometric: int, bands: Sequence[Image.Image], extra: Sequence[int], color_map: Sequence[int]) -> Image.Image:
+    """Make an image of bands. `extra` are the kinds of those behind the colors. Alpha of an image in inks is `info["alpha"]`."""
+    count = COLORS[photometric]
+    colors, others = bands[:count], zip(extra, bands[count:], strict=False)
+    if photometric == PALETTE:
+        image = _apply_palette(colors[0], color_map)
+    elif photometric in (CIELAB, ICCLAB):
+        image = _from_lab(colors, is_signed=photometric == CIELAB)
+    elif len(colors) > 1:
+        image = Image.merge("CMYK" if photometric == CMYK else "RGB", colors)
+    else:
+        image = _to_grey(colors[0])
+    for kind, alpha in others:
+        if kind in (ASSOCIATED, UNASSOCIATED):
+            image = _add_alpha(image, alpha, kind)
+            break
+    return _invert(image) if photometric == WHITE_IS_ZERO else image
+
+
+def _to_grey(band: Image.Image) -> Image.Image:
+    if band.mode == "I;16":
+        band = band.convert("I").point(lambda level: level * LEVELS_OF_12_BITS + 0.5)
+    return band.convert("L")
+
+
+def _invert(image: Image.Image) -> Image.Image:
+    level, *alpha = image.split()
+    return Image.merge(image.mode, [ImageChops.invert(level), *alpha])
+
+
+def _apply_palette(indexes: Image.Image, color_map: Sequence[int]) -> Image.Image:
+    """Give indexes their colors: three words each, or bytes where an old writer had none above 255, as in libtiff."""
+    if not color_map or len(color_map) % 3:
+        raise BadImage
+    shift = 8 if max(color_map) > 255 else 0
+    indexes = indexes if indexes.mode == "P" else Image.frombytes("P", indexes.size, indexes.tobytes())
+    indexes.putpalette(bytes(value >> shift for value in color_map), "RGB;L")
+    return indexes
+
+
+def _from_lab(bands: Sequence[Image.Image], is_signed: bool) -> Image.Image:
+    light, a, b = bands
+    if is_signed:
+        a, b = a.point(FLIP_SIGN), b.point(FLIP_SIGN)
+    return _lab_transform().apply(Image.merge("LAB", (light, a, b)))
+
+
+@lru_cache(1)
+def _lab_transform() -> ImageCms.ImageCmsTransform:
+    lab, srgb = (ImageCms.ImageCmsProfile(ImageCms.createProfile(name)) for name in ("LAB", "sRGB"))
+    return ImageCms.ImageCmsTransform(lab, srgb, "LAB", "RGB")
+
+
+def _add_alpha(image: Image.Image, alpha: Image.Image, kind: int) -> Image.Image:
+    if image.mode == "CMYK":
+        image.info["alpha"] = alpha
+        return image
+    image = image.convert("RGB") if image.mode == "P" else image
+    bands = image.split()
+    if kind == ASSOCIATED:
+        colors = bands * 3 if image.mode == "L" else bands
+        bands = Image.merge("RGBa", (*colors, alpha)).convert("RGBA").split()[: len(bands)]
+    return Image.merge(f"{image.mode}A", (*bands, alpha))

@@ -1,0 +1,218 @@
+"""Unpacking the pieces of a plane to bands: a band is an image of one sample, all pieces one below the other.
+
+libtiff is given a file of our own directory around the pieces. It sees rows of bytes and not their meaning, except where it has to
+take differences back. A piece that ends early is an error of libtiff, except in fax codes; see `unpack_fax`.
+"""
+
+import sys
+from io import BytesIO
+
+from PIL import Image, ImageFile
+
+from luna_image_store.errors import BadImage
+from luna_image_store.imaging.formats.jpeg import JpegSource
+from luna_image_store.imaging.formats.tiff.directory import BIG_HEADER_LENGTH, Directory, Value, write_tiff
+from luna_image_store.imaging.formats.tiff.page import (
+    BITS,
+    BLACK_IS_ZERO,
+    CMYK,
+    COMPRESSION,
+    LENGTH,
+    PALETTE,
+    PHOTOMETRIC,
+    RGB,
+    ROWS_PER_STRIP,
+    SAMPLES,
+    STRIP_COUNTS,
+    STRIP_OFFSETS,
+    SUBSAMPLING,
+    UNPACKED,
+    WHITE_IS_ZERO,
+    WIDTH,
+    YCBCR,
+    Page,
+    Piece,
+)
+from luna_image_store.imaging.limits import MAX_SCANNED_PIXELS, Deadline
+
+FILL_ORDER, FAX_OPTIONS, PREDICTOR, JPEG_TABLES, COEFFICIENTS, REFERENCE_LEVELS = 266, 292, 317, 347, 529, 532
+JPEG, DIFFERENCES, END_OF_JPEG = 7, 2, b"\xff\xd9"
+BYTE_CODES = {UNPACKED, 5, 8, 32773, 32946}  # LZW, deflate, PackBits, and deflate by its old number
+FAX_CODES = {2: "tiff_ccitt", 3: "group3", 4: "group4", 32771: "tiff_raw_16"}  # and their names in Pillow
+JPEG_COLORS = {WHITE_IS_ZERO: "L", BLACK_IS_ZERO: "L", RGB: "RGB", CMYK: "CMYK", YCBCR: "YCbCr"}
+PACKED = {1: ("1", "1"), 2: ("L", "L;2"), 4: ("L", "L;4"), 8: ("L", "L"), 12: ("I;16", "I;12")}  # modes by bits
+PACKED_INDEXES = {1: ("P", "P;1"), 2: ("P", "P;2"), 4: ("P", "P;4"), 8: ("P", "P")}
+# Modes in which Pillow unpacks pixels of differences, by bits and samples, and the bits and samples that they leave.
+UNPACKED_DIFFERENCES = {
+    (8, 1): ("L", "L", 8, 1),
+    (8, 2): ("LA", "LA", 8, 2),
+    (8, 3): ("RGB", "RGB", 8, 3),
+    (8, 4): ("RGBX", "RGBX", 8, 4),
+    (8, 5): ("CMYK", "CMYKX", 8, 4),
+    (8, 6): ("CMYK", "CMYKXX", 8, 4),
+    (16, 1): ("LA", "LA", 16, 1),
+    (16, 2): ("RGBX", "RGBX", 16, 2),
+    (16, 3): ("RGB", "RGB;16N", 8, 3),
+    (16, 4): ("RGBX", "RGBX;16N", 8, 4),
+}
+BIG_ENDIAN = ">"
+NATIVE = "<" if sys.byteorder == "little" else BIG_ENDIAN
+
+Pieces = list[Piece] | tuple[Piece, ...]
+Bands = list[Image.Image]
+
+
+class UnpackedFile(ImageFile.ImageFile):
+    """What libtiff makes of a file, in a mode and a raw mode of Pillow."""
+
+    def __init__(self, tiff: bytes, size: tuple[int, int], mode: str, raw_mode: str) -> None:
+        self._given = size, mode, raw_mode
+        super().__init__(BytesIO(tiff))
+        self.decodermaxblock = len(tiff)  # libtiff needs all of it at once
+
+    def _open(self) -> None:
+        self._size, self._mode, raw_mode = self._given
+        self.tile = [ImageFile._Tile("libtiff", (0, 0, *self._size), 0, (raw_mode, "raw", 0, 0))]
+
+
+class Unpacker:
+    """Unpacks pieces of a page."""
+
+    def __init__(self, data: bytes, tags: Directory, page: Page) -> None:
+        self._data, self._tags, self._page = data, tags, page
+
+    def unpack(self, pieces: Pieces) -> Bands:
+        """Return the bands of the pieces of one plane."""
+        page = self._page
+        if page.compression == JPEG:
+            return self._decode_jpegs(pieces)
+        if page.compression in FAX_CODES and (page.bits, page.samples) == (1, 1):
+            return self._to_bands(self._unpack_fax(pieces), 1, 1)
+        if page.compression not in BYTE_CODES:
+            raise BadImage
+        if page.photometric == YCBCR:
+            self._unpack_bytes(pieces)  # which fails where pieces end early; as colors, libtiff would take them
+            return self._unpack_colors(pieces)
+        if self._tags.integer(PREDICTOR, 1) != 1 and page.compression not in (UNPACKED, 32773):
+            return self._unpack_differences(pieces)
+        return self._to_bands(self._unpack_bytes(pieces), page.bits, page.samples_in_piece, self._tags.order)
+
+    def _unpack_bytes(self, pieces: Pieces) -> bytes:
+        """Return the rows as they lie in the pieces: to libtiff each byte is a pixel."""
+        page = self._page
+        width, rows = page.packed_rows(page.layout.rows)
+        _, strip = page.packed_rows(page.layout.height)
+        return self._load(pieces, (width, rows), strip, (8, 1), "L", "L").tobytes()
+
+    def _unpack_differences(self, pieces: Pieces) -> Bands:
+        page, depth = self._page, (self._page.bits, self._page.samples_in_piece)
+        if self._tags.integer(PREDICTOR, 1) != DIFFERENCES or depth not in UNPACKED_DIFFERENCES:
+            raise BadImage
+        mode, raw_mode, bits, samples = UNPACKED_DIFFERENCES[depth]
+        size = page.layout.width, page.layout.rows
+        image = self._load(pieces, size, page.layout.height, depth, mode, raw_mode, {PREDICTOR: (DIFFERENCES,)})
+        return self._to_bands(image.tobytes(), bits, samples, NATIVE)
+
+    def _unpack_colors(self, pieces: Pieces) -> Bands:
+        """Return red, green and blue of pixels whose colors may be subsampled."""
+        page, tags = self._page, self._tags
+        more: dict[int, Value] = {PHOTOMETRIC: (YCBCR,), SUBSAMPLING: page.subsampling}
+        more |= {tag: tags.raw(tag) for tag in (COEFFICIENTS, REFERENCE_LEVELS) if tag in tags}
+        size = page.layout.width, page.layout.rows
+        return list(self._load(pieces, size, page.layout.height, (8, 3), "RGB", "RGBX", more).split())
+
+    def _unpack_fax(self, pieces: Pieces) -> bytes:
+        """Return rows of bits; raise BadImage where fax codes end early.
+
+        libtiff calls that a success, and leaves the rows that are missing as they were in memory: with what other requests left
+        there. So a filler of our own goes before each piece; it is unpacked to the same memory. What is the same after a white
+        filler and after a black one came from the file.
+        """
+        white, black = (self._unpack_fax_after(pieces, filler) for filler in (255, 0))
+        if white != black:
+            raise BadImage
+        return white
+
+    def _unpack_fax_after(self, pieces: Pieces, level: int) -> bytes:
+        layout = self._page.layout
+        filler = self._pack_filler(level)
+        filled = [piece for given in pieces for piece in ((len(self._data), len(filler)), given)]
+        height = layout.rows + layout.height * len(pieces)
+        options: dict[int, Value] = {FAX_OPTIONS: self._tags.integers(FAX_OPTIONS, 1)} if FAX_OPTIONS in self._tags else {}
+        image = self._load(filled, (layout.width, height), layout.height, (1, 1), "1", "1", options, filler)
+        rows, step = image.tobytes(), -(-layout.width // 8) * layout.height
+        return b"".join(rows[start : start + step] for start in range(step, len(rows), 2 * step))
+
+    def _pack_filler(self, level: int) -> bytes:
+        """Pack a piece of one color by the codes of the page."""
+        layout, target = self._page.layout, BytesIO()
+        options = {FAX_OPTIONS: self._tags.integer(FAX_OPTIONS, 0), FILL_ORDER: self._tags.integer(FILL_ORDER, 1)}
+        image = Image.new("1", (layout.width, layout.height), level)
+        strip_size = -(-layout.width // 8) * layout.height
+        image.save(target, "TIFF", compression=FAX_CODES[self._page.compression], tiffinfo=options, strip_size=strip_size)
+        tags = Directory(target.getvalue())
+        start = tags.integer(STRIP_OFFSETS, 0)
+        return target.getvalue()[start : start + tags.integer(STRIP_COUNTS, 0)]
+
+    def _load(
+        self,
+        pieces: Pieces,
+        size: tuple[int, int],
+        strip: int,
+        depth: tuple[int, int],
+        mode: str,
+        raw_mode: str,
+        more: dict[int, Value] | None = None,
+        appendix: bytes = b"",
+    ) -> Image.Image:
+        bits, samples = depth
+        tags: dict[int, Value] = {
+            WIDTH: size[:1],
+            LENGTH: size[1:],
+            BITS: (bits,) * samples,
+            COMPRESSION: (self._page.compression,),
+            PHOTOMETRIC: (BLACK_IS_ZERO,),
+            FILL_ORDER: (self._tags.integer(FILL_ORDER, 1),),
+            STRIP_OFFSETS: tuple(BIG_HEADER_LENGTH + offset for offset, _ in pieces),
+            SAMPLES: (samples,),
+            ROWS_PER_STRIP: (strip,),
+            STRIP_COUNTS: tuple(length for _, length in pieces),
+        }
+        image = UnpackedFile(write_tiff(self._tags.order, tags | (more or {}), self._data, appendix), size, mode, raw_mode)
+        image.load()
+        return image
+
+    def _to_bands(self, rows: bytes, bits: int, samples: int, order: str = BIG_ENDIAN) -> Bands:
+        """Cut rows into bands of 8 bits, or fewer. Of words of 16 bits the high byte counts."""
+        size = self._page.layout.width, self._page.layout.rows
+        if samples == 1 and bits < 16:
+            mode, raw_mode = (PACKED_INDEXES if self._page.photometric == PALETTE else PACKED)[bits]
+            return [Image.frombytes(mode, size, rows, "raw", raw_mode)]
+        width = bits // 8
+        high = 0 if order == BIG_ENDIAN else width - 1
+        return [Image.frombytes("L", size, rows[width * sample + high :: width * samples]) for sample in range(samples)]
+
+    def _decode_jpegs(self, pieces: Pieces) -> Bands:
+        """Decode pieces each of which is a JPEG, whose tables may be in the directory."""
+        page, layout = self._page, self._page.layout
+        colors = "L" if page.planes > 1 else JPEG_COLORS.get(page.photometric)
+        if colors is None or page.bits != 8:
+            raise BadImage
+        column = Image.new("RGB" if colors == "YCbCr" else colors, (layout.width, layout.rows))
+        deadline, scanned = Deadline(), 0
+        for number, piece in enumerate(pieces):
+            deadline.check()
+            jpeg, rows = JpegSource(self._jpeg_of(piece), colors), layout.rows_of(number)
+            scanned += jpeg.count_scanned()
+            if jpeg.size[0] < layout.width or jpeg.size[1] < rows or scanned > MAX_SCANNED_PIXELS:
+                raise BadImage
+            image = jpeg.decode_complete()
+            if image.mode != column.mode:
+                raise BadImage
+            column.paste(image.crop((0, 0, layout.width, rows)), (0, number * layout.height))
+        return list(column.split())
+
+    def _jpeg_of(self, piece: Piece) -> bytes:
+        data = self._data[piece[0] : sum(piece)]
+        tables = self._tags.content(JPEG_TABLES)
+        return tables.removesuffix(END_OF_JPEG) + data[2:] if tables else data

@@ -1,0 +1,29 @@
+"""Which Pillow is loaded, and how it is set up for the whole process: by its public settings only."""
+
+import warnings
+
+import PIL
+from PIL import Image, features
+
+MIN_PLAIN_VERSION = (12, 3)
+
+
+def pillow_problem(allow_plain: bool) -> str | None:
+    """Return what is wrong with the Pillow that is loaded, or None."""
+    if ".post" not in PIL.__version__:
+        if not allow_plain:
+            return f"plain Pillow {PIL.__version__} is loaded: install Pillow-SIMD in its place, or set IMAGES.ALLOW_PLAIN_PILLOW"
+        if tuple(int(part) for part in PIL.__version__.split(".")[:2]) < MIN_PLAIN_VERSION:
+            return f"plain Pillow {PIL.__version__} is loaded: IMAGES.ALLOW_PLAIN_PILLOW requires 12.3 or later"
+    missing = [feature for feature in ("jpg", "zlib", "libtiff", "littlecms2") if not features.check(feature)]
+    if missing:
+        return f"Pillow {PIL.__version__} was built without {', '.join(missing)}; build it with their headers installed"
+    return None
+
+
+def configure_pillow(max_pixels: int = 0) -> None:
+    """Register the encoder of JPEG, ignore remarks on odd metadata, and raise Pillow's own limit on pixels where ours is higher."""
+    Image.preinit()
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
