@@ -44,7 +44,7 @@ def config(check: bool, show: bool, path: str | None) -> None:
 
     Exit codes: 0 the settings are good. 2 they are not, and the fault was told.
     """
-    from luna_image_store.imaging.render import pillow_problem
+    from luna_image_store.imaging.pillow import pillow_problem
     from luna_image_store.settings import SettingsError, load, masked, origins
 
     try:

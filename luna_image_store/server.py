@@ -15,7 +15,7 @@ from gunicorn.glogging import Logger
 from luna_image_store import capacity, logs
 from luna_image_store.app import create_app, create_storage
 from luna_image_store.arbiter import Arbiter
-from luna_image_store.imaging.render import pillow_problem
+from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.monitoring import monitor
 from luna_image_store.monitoring.slots import Slots
 from luna_image_store.phase import Phase, SharedPhase

@@ -42,7 +42,9 @@ def test_however_many_threads_ask_no_more_pictures_are_decoded_at_once(storage):
                 running -= 1
 
     storage.create_bucket("pictures")
-    images = ImageService(storage, RenderSettings(95, 90, "#ffffff", 10**6), decodes=2, renderer=Renderer(counted, RENDERER.preview))
+    images = ImageService(
+        storage, RenderSettings(95, 90, "#ffffff", 10**6), decodes=2, renderer=Renderer(counted, RENDERER.preview)
+    )
     with ThreadPoolExecutor(6) as pool:
         for saved in [pool.submit(images.create, "pictures", jpeg(), None, {}) for _ in range(12)]:
             saved.result()

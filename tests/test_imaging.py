@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageStat, PngImagePlugin
 
 from luna_image_store.errors import BadImage, TooManyPixels
-from luna_image_store.imaging.render import PREVIEW_SIZES, RenderedImage, RenderSettings, pillow_problem, preview, render
+from luna_image_store.imaging.pillow import pillow_problem
+from luna_image_store.imaging.render import PREVIEW_SIZES, RenderedImage, RenderSettings, preview, render
 from tests import pictures
 from tests.pictures import decoded, encoded, quadrants
 
@@ -379,10 +380,6 @@ def test_a_jpeg_or_png_that_was_cut_anywhere_is_refused(data):
 )
 def test_a_picture_of_another_format_that_was_cut_is_refused(data):
     render(data, RENDERING)
-    if data.startswith(b"GIF"):
-        for length in range(len(data) - 9, len(data)):
-            with pytest.raises(BadImage):
-                render(data[:length], RENDERING)
     for length in range(0, len(data) - 8, max(1, len(data) // 150)):
         with pytest.raises(BadImage):
             render(data[:length], RENDERING)
@@ -468,7 +465,7 @@ def test_the_pillow_that_is_installed_is_fit():
     ("version", "allow_plain", "fault"),
     [
         ("12.3.0", False, "plain Pillow 12.3.0 is loaded: install Pillow-SIMD"),
-        ("12.2.9", True, "wants 12.3 or later"),
+        ("12.2.9", True, "requires 12.3 or later"),
         ("12.3.0", True, None),
         ("13.0.0", True, None),
     ],

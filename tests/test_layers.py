@@ -13,7 +13,12 @@ LAYERS = (
     {"errors", "settings"},
     {
         *("record", "content_types", "capacity", "phase"),
-        *("imaging", "imaging.formats", "imaging.formats.decoders", "imaging.limits", "imaging.render"),
+        *("imaging", "imaging.color", "imaging.limits", "imaging.pillow", "imaging.render"),
+        *(
+            f"imaging.formats{name}"
+            for name in ("", ".bmp", ".bmp_run_lengths", ".exif", ".gif", ".jpeg", ".png", ".ppm", ".source")
+        ),
+        *(f"imaging.formats.tiff{name}" for name in ("", ".directory", ".page", ".samples", ".source", ".unpack")),
     },
     {
         *(
@@ -44,8 +49,16 @@ LAYERS = (
 )
 NUMBERS = {module: number for number, layer in enumerate(LAYERS) for module in layer}
 WITHIN_A_LAYER = {
-    ("imaging.render", "imaging.limits"),
-    ("imaging.limits", "imaging.formats.decoders"),
+    *(("imaging.render", f"imaging.{name}") for name in ("color", "formats", "formats.jpeg", "limits", "pillow")),
+    *(("imaging.formats", f"imaging.formats.{name}") for name in ("bmp", "gif", "jpeg", "png", "ppm", "source", "tiff.source")),
+    *((f"imaging.formats.{name}", "imaging.formats.source") for name in ("bmp", "gif", "jpeg", "png", "ppm", "tiff.source")),
+    *((f"imaging.formats.{name}", "imaging.formats.exif") for name in ("jpeg", "png", "tiff.source")),
+    *((f"imaging.formats.{name}", "imaging.limits") for name in ("bmp_run_lengths", "jpeg", "ppm", "tiff.unpack")),
+    *((f"imaging.formats.tiff.{name}", "imaging.formats.jpeg") for name in ("source", "unpack")),
+    *((f"imaging.formats.tiff.{name}", "imaging.formats.tiff.directory") for name in ("page", "source", "unpack")),
+    *((f"imaging.formats.tiff.{name}", "imaging.formats.tiff.page") for name in ("samples", "source", "unpack")),
+    *(("imaging.formats.tiff.source", f"imaging.formats.tiff.{name}") for name in ("samples", "unpack")),
+    ("imaging.formats.bmp", "imaging.formats.bmp_run_lengths"),
     *(("storage.disk", f"storage.{name}") for name in ("base", "disk_entries", "files")),
     *(("storage.disk_entries", f"storage.{name}") for name in ("base", "files")),
     *((f"storage.{name}", "storage.base") for name in ("s3", "s3_client", "s3_errors", "s3_names", "s3_upload")),
@@ -81,7 +94,7 @@ WITHIN_A_LAYER = {
 }
 PLACES = {
     "falcon": {module for module, number in NUMBERS.items() if number >= 5},
-    "PIL": {"imaging.formats.decoders", "imaging.limits", "imaging.render"},
+    "PIL": {module for module in NUMBERS if module.startswith("imaging.")},
     "boto3": {"storage.s3_client"},
     "botocore": {"storage.s3_client", "storage.s3_errors"},
     "gunicorn": {"arbiter", "connections", "server", "workers"},

@@ -39,7 +39,9 @@ def measured_storage(storage: Storage, backend: str, metrics: Metrics) -> Storag
 def measured_renderer(renderer: Renderer, metrics: Metrics) -> Renderer:
     """Measure a renderer."""
     seconds = metrics[series.RENDERER]
-    return Renderer(timed(renderer.render, seconds.labels("render").observe), timed(renderer.preview, seconds.labels("preview").observe))
+    return Renderer(
+        timed(renderer.render, seconds.labels("render").observe), timed(renderer.preview, seconds.labels("preview").observe)
+    )
 
 
 def timed(

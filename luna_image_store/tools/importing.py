@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from luna_image_store.errors import BucketNotFound, StorageFull, StorageTimeout, StorageUnavailable
-from luna_image_store.imaging.render import pillow_problem
+from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import is_bucket_name
 from luna_image_store.tools import places, progress
