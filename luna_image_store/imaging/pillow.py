@@ -1,6 +1,8 @@
 """Which Pillow is loaded, and how it is set up for the whole process: by its public settings only."""
 
+import ctypes
 import warnings
+from contextlib import suppress
 
 import PIL
 from PIL import Image, features
@@ -21,9 +23,13 @@ def pillow_problem(allow_plain: bool) -> str | None:
     return None
 
 
-def configure_pillow(max_pixels: int = 0) -> None:
-    """Register the encoder of JPEG, ignore remarks on odd metadata, and raise Pillow's own limit on pixels where ours is higher."""
+def configure_pillow() -> None:
+    """Register the encoder of JPEG; keep remarks on odd files, which are their senders' affair, off stderr.
+
+    Pillow's own limit on pixels stays on behind IMAGES.MAX_PIXELS.
+    """
     Image.preinit()
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    if Image.MAX_IMAGE_PIXELS is not None:
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+    with suppress(OSError, AttributeError):  # Pillow that was built without libtiff
+        libtiff = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]  # the C module that is linked to it
+        libtiff.TIFFSetErrorHandler(None)

@@ -1,0 +1,100 @@
+"""Render files cut at many places, in memory that is poisoned by MALLOC_PERTURB_; print a digest of each outcome as JSON."""
+
+import hashlib
+import json
+
+from luna_image_store.errors import BadImage
+from luna_image_store.imaging.render import render
+
+from .made import chunk, frame, gif, tiff
+from .measure import DEFAULT, encoded, photo
+
+PLACES = 40  # at which each file is cut
+SMALL = photo(72, 56)
+FAX, GREY = SMALL.convert("1"), SMALL.convert("L")
+STRIP = {278: 16}  # rows of each, so that there are several
+
+
+def fax_page(height, **more):
+    tags = {256: (4, [2048]), 257: (4, [height]), 258: (3, [1]), 259: (3, [4]), 262: (3, [0]), 277: (3, [1]), 278: (4, [height])}
+    return tags | {int(tag[1:]): value for tag, value in more.items()}
+
+
+def white_rows(count):
+    """Pack white rows in group 4, and the end of the page."""
+    bits = "1" * count + "000000000001" * 2
+    return int(bits + "0" * (-len(bits) % 8), 2).to_bytes((len(bits) + 7) // 8)
+
+
+def jpeg_strip(width, height):
+    return encoded(photo(width, height), quality=80)
+
+
+def sources():
+    """Yield files of all formats, in all packings."""
+    for options in ({}, {"progressive": True}, {"restart_marker_blocks": 2}, {"subsampling": "4:4:4"}):
+        yield f"JPEG {options}", encoded(SMALL, **options)
+    for mode in ("1", "L", "P", "RGB", "RGBA", "I;16"):
+        yield f"PNG {mode}", encoded(photo(72, 56, "L").convert("I;16") if mode == "I;16" else photo(72, 56, mode), "PNG")
+    for mode in ("1", "L", "P", "RGB"):
+        yield f"BMP {mode}", encoded(photo(72, 56, mode), "BMP")
+    for kind in ("PPM", "GIF"):
+        yield kind, encoded(SMALL, kind)
+    yield from tiffs()
+
+
+def tiffs():
+    for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"):
+        for mode in ("L", "RGB", "CMYK"):
+            yield f"TIFF {packing} {mode}", encoded(photo(72, 56, mode), "TIFF", compression=packing, tiffinfo=STRIP)
+    for packing in ("tiff_lzw", "tiff_adobe_deflate"):
+        yield f"TIFF {packing} of differences", encoded(SMALL, "TIFF", compression=packing, tiffinfo=STRIP | {317: 2})
+    for packing in ("tiff_ccitt", "group3", "group4"):
+        yield f"TIFF {packing}", encoded(FAX, "TIFF", compression=packing, tiffinfo=STRIP)
+        yield f"TIFF {packing} of one strip", encoded(FAX, "TIFF", compression=packing)
+    yield "TIFF group 3 in two dimensions", encoded(FAX, "TIFF", compression="group3", tiffinfo={292: 1})
+
+
+def short():
+    """Yield files that end properly before their pixels do: each must be refused."""
+    for rows in (1, 2, 100, 2046):  # libtiff makes the row at which the codes end white
+        yield f"group 4, {rows} rows", tiff(fax_page(2048), white_rows(rows))
+    yield "group 4, the second strip", tiff(fax_page(2048, t278=(4, [1024])), white_rows(1024), white_rows(9))
+    yield (
+        "group 4, tiles",
+        tiff(
+            {tag: value for tag, value in fax_page(64, t256=(4, [64]), t322=(4, [32]), t323=(4, [32])).items() if tag != 278},
+            *(white_rows(rows) for rows in (32, 32, 7, 32)),
+            tiles=True,
+        ),
+    )
+    yield (
+        "group 4, bits in reverse",
+        tiff(fax_page(2048, t266=(3, [2])), bytes(int(f"{byte:08b}"[::-1], 2) for byte in white_rows(5))),
+    )
+    colors = {256: (4, [72]), 257: (4, [56]), 258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3]), 278: (4, [56])}
+    yield "a JPEG strip that is too low", tiff(colors, jpeg_strip(72, 40))
+    yield "a JPEG strip that is too narrow", tiff(colors, jpeg_strip(64, 56))
+    whole = jpeg_strip(72, 56)
+    yield "a JPEG strip that is cut and closed", tiff(colors, whole[: len(whole) // 2] + b"\xff\xd9")
+    yield "a JPEG that is cut and closed", whole[: len(whole) // 2] + b"\xff\xd9"
+    png = encoded(SMALL, "PNG")
+    yield "PNG", png[:33] + chunk(b"IDAT", bytes.fromhex("789c030000000001")) + png[-12:]
+    yield "GIF", gif((72, 56), frame((0, 0, 72, 56), bytes(72 * 55)), palette=b"\1\2\3")
+
+
+def digest(data):
+    try:
+        stored = render(data, DEFAULT)
+    except BadImage:
+        return "refused"
+    return hashlib.sha256(b"".join((stored.jpeg, *stored.previews.values()))).hexdigest()
+
+
+def cuts(data):
+    return (data[: len(data) * part // PLACES] for part in range(1, PLACES + 1))
+
+
+if __name__ == "__main__":
+    outcomes = {f"{name}, cut {place}": digest(data) for name, source in sources() for place, data in enumerate(cuts(source))}
+    print(json.dumps(outcomes | {name: digest(data) for name, data in short()}))
