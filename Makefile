@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run swift test lint types docs bench dist try-install clean
+.PHONY: help setup run swift test fuzz lint types docs bench dist try-install clean
 
 PYTHON ?= python3
 BENCH ?= --publish
@@ -27,6 +27,9 @@ swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: 
 test: setup ## Run all tests, with coverage
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+fuzz: setup ## Upload 20,000 damaged images to services whose memory is poisoned; takes some minutes
+	MUTATED_FILES=20000 $(BIN)/pytest -s tests/system/test_mutation.py
 
 lint: $(INSTALLED) ## Check style and format
 	$(BIN)/ruff check $(CODE)
