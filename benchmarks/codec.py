@@ -16,6 +16,7 @@ from PIL.Image import Resampling
 from luna_image_store.server import keep_memory
 
 SIZES = (160, 96, 64, 32)
+BICUBIC, LANCZOS = Resampling.BICUBIC, Resampling.LANCZOS
 CORES = len(os.sched_getaffinity(0))
 Tables = tuple[tuple[int, ...], ...]
 EVEN: Tables = ((40,) * 64, (90,) * 64)  # steps at quality 50 of luma and chroma, alike for coarse and fine detail
@@ -29,7 +30,7 @@ class Pipeline:
     with rounded sizes. `tables` are the quantization tables at quality 50; None means those of the JPEG standard.
     """
 
-    filters: tuple[Resampling, ...] = (Resampling.BICUBIC,) * len(SIZES)
+    filters: tuple[Resampling, ...] = (BICUBIC, BICUBIC, LANCZOS, LANCZOS)
     decode_ratio: float | None = 1.5
     subsampling: str = "4:4:4"
     quality: int = 90

@@ -12,20 +12,19 @@ from math import log10
 from pathlib import Path
 from statistics import mean, median
 
-from codec import BEST, SIZES, Pipeline, fit
+from codec import BEST, BICUBIC, LANCZOS, SIZES, Pipeline, fit
 from pictures import enlarged
 from PIL import Image, ImageChops
-from PIL.Image import Resampling, Transpose
+from PIL.Image import Transpose
 
 from luna_image_store.server import keep_memory
 
-BICUBIC, LANCZOS = Resampling.BICUBIC, Resampling.LANCZOS
 FORMER = Pipeline((LANCZOS,) * 4, None, "4:2:0", 90, None)
 VARIANTS = {
     "former: Lanczos, 4:2:0, standard tables, quality 90": FORMER,
-    "chosen: bicubic, 4:4:4, even tables, quality 90": BEST,
-    "chosen, with Lanczos": replace(BEST, filters=FORMER.filters),
-    "chosen, with Lanczos for 160 px": replace(BEST, filters=(LANCZOS, BICUBIC, BICUBIC, BICUBIC)),
+    "chosen: bicubic to 160 and 96 px, 4:4:4, even tables, quality 90": BEST,
+    "chosen, with Lanczos for all sizes": replace(BEST, filters=FORMER.filters),
+    "chosen, with bicubic for all sizes": replace(BEST, filters=(BICUBIC,) * 4),
     "chosen, decoded to twice the size or more": replace(BEST, decode_ratio=2),
     "chosen, decoded to the size or more": replace(BEST, decode_ratio=1),
     "chosen, with 4:2:0, quality 92": replace(BEST, subsampling="4:2:0", quality=92),
