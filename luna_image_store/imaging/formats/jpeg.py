@@ -121,11 +121,11 @@ class JpegSource(Source):
         self.check_complete(image, max(self.size))
         return image
 
-    def decode_reduced(self, longest: int) -> tuple[Image.Image, Box]:
-        """Decode at the smallest scale whose longest side has so many pixels, and return the part of it that is the image."""
+    def decode_reduced(self, longest: float) -> tuple[Image.Image, Box]:
+        """Decode at the smallest scale whose longest side has so many pixels; return all, and the part that is the image."""
         return self._decode(self._file, longest)
 
-    def check_complete(self, image: Image.Image, longest: int) -> None:
+    def check_complete(self, image: Image.Image, longest: float) -> None:
         """Raise BadImage where the data end before the pixels that were decoded from them do.
 
         libjpeg goes on without data, and leaves grey. Only where the last pixel is grey does this cost anything: the image is
@@ -138,7 +138,7 @@ class JpegSource(Source):
             if ImageChops.difference(image, self._decode(noisy, longest)[0]).getbbox(alpha_only=False):
                 raise BadImage
 
-    def _decode(self, file: JpegFile, longest: int) -> tuple[Image.Image, Box]:
+    def _decode(self, file: JpegFile, longest: float) -> tuple[Image.Image, Box]:
         width, height = self.size
         scale = next((scale for scale in SCALES if max(self.size) >= scale * longest), 1)
         drafted = file.draft(None, (max(1, width // scale), max(1, height // scale))) if scale > 1 else None
