@@ -30,7 +30,7 @@ class Pipeline:
     with rounded sizes. `tables` are the quantization tables at quality 50; None means those of the JPEG standard.
     """
 
-    filters: tuple[Resampling, ...] = (BICUBIC, BICUBIC, LANCZOS, LANCZOS)
+    filters: tuple[Resampling, ...] = (BICUBIC, LANCZOS, LANCZOS, LANCZOS)
     decode_ratio: float | None = 1.5
     subsampling: str = "4:4:4"
     quality: int = 90

@@ -22,8 +22,9 @@ from luna_image_store.server import keep_memory
 FORMER = Pipeline((LANCZOS,) * 4, None, "4:2:0", 90, None)
 VARIANTS = {
     "former: Lanczos, 4:2:0, standard tables, quality 90": FORMER,
-    "chosen: bicubic to 160 and 96 px, 4:4:4, even tables, quality 90": BEST,
+    "chosen: bicubic to 160 px, Lanczos below, 4:4:4, even tables, quality 90": BEST,
     "chosen, with Lanczos for all sizes": replace(BEST, filters=FORMER.filters),
+    "chosen, with bicubic for 96 px too": replace(BEST, filters=(BICUBIC, BICUBIC, LANCZOS, LANCZOS)),
     "chosen, with bicubic for all sizes": replace(BEST, filters=(BICUBIC,) * 4),
     "chosen, decoded to twice the size or more": replace(BEST, decode_ratio=2),
     "chosen, decoded to the size or more": replace(BEST, decode_ratio=1),

@@ -157,7 +157,7 @@ class Images(SectionSchema):
     """How pictures are taken and rendered."""
 
     JPEG_QUALITY = _whole(95, "Quality of the JPEG that a picture of another format becomes, 1 to 100.", 1, 100)
-    PREVIEW_QUALITY = _whole(90, "JPEG quality of previews, 1 to 100.", 1, 100)
+    PREVIEW_QUALITY = _whole(90, "JPEG quality of previews, 1 to 100; from 75 up they are at their best for their bytes.", 1, 100)
     BACKGROUND = _text("#ffffff", "What transparent pictures are laid on, as `#rrggbb`.", validate.Regexp(r"^#[0-9a-fA-F]{6}\Z"))
     MAX_SIZE = _whole(64 * 2**20, "Largest picture in bytes.")
     MAX_PIXELS = _whole(75_000_000, "Largest picture in pixels, checked before it is decoded.")
