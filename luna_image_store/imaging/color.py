@@ -6,8 +6,6 @@ from io import BytesIO
 
 from PIL import Image, ImageCms, ImageColor
 
-from luna_image_store.errors import BadImage
-
 KEPT_TRANSFORMS, MAX_KEPT_PROFILE = 16, 2**16  # the latter in bytes
 PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
@@ -50,7 +48,7 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 def flatten(image: Image.Image, background: str) -> Image.Image:
     """Lay an image of any mode on the background; the result is RGB, or L where all is grey."""
     if image.mode == "F":
-        raise BadImage  # floating point has no agreed white
+        raise ValueError("floating point has no agreed white")
     if not image.has_transparency_data:
         return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
     color = ImageColor.getrgb(background)[:3]

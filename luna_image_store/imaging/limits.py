@@ -2,7 +2,7 @@
 
 import time
 
-from luna_image_store.errors import BadImage, TooManyPixels
+from luna_image_store.errors import TooManyPixels
 
 MAX_SIDE = 65_500  # pixels that a JPEG of ours can have
 DECODING_SECONDS = 1.5  # of CPU time, for decoders that are written in Python
@@ -16,9 +16,9 @@ class Deadline:
         self._end = time.thread_time() + seconds
 
     def check(self) -> None:
-        """Raise BadImage where the time is used up."""
+        """Raise ValueError where the time is used up."""
         if time.thread_time() > self._end:
-            raise BadImage
+            raise ValueError("decoding takes too long")
 
 
 def check_pixels(pixels: int, max_pixels: float) -> None:
@@ -28,6 +28,6 @@ def check_pixels(pixels: int, max_pixels: float) -> None:
 
 
 def check_sides(size: tuple[int, int]) -> None:
-    """Raise BadImage where no JPEG can have these sides."""
+    """Raise ValueError where no JPEG can have these sides."""
     if not 1 <= min(size) <= max(size) <= MAX_SIDE:
-        raise BadImage
+        raise ValueError("a side is 0, or longer than a JPEG can have")

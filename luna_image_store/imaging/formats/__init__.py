@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.bmp import BmpSource
 from luna_image_store.imaging.formats.gif import GifSource
 from luna_image_store.imaging.formats.jpeg import JpegSource
@@ -23,8 +22,8 @@ FORMATS: tuple[tuple[tuple[bytes, ...], Callable[[bytes], Source]], ...] = (
 
 
 def open_source(data: bytes) -> Source:
-    """Read the header of an image; raise BadImage, or any other error where it is broken. Nothing is decoded."""
+    """Read the header of an image; raise ValueError or another error where it is broken. Nothing is decoded."""
     for starts, source in FORMATS:
         if data.startswith(starts):
             return source(data)
-    raise BadImage
+    raise ValueError("not one of the six formats")

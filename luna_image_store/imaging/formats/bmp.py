@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from PIL import BmpImagePlugin, Image, ImagePalette
 
-from luna_image_store.errors import BadImage, TooManyPixels
+from luna_image_store.errors import TooManyPixels
 from luna_image_store.imaging.formats.bmp_run_lengths import decode_run_lengths
 from luna_image_store.imaging.formats.source import Source
 
@@ -89,7 +89,7 @@ class BmpSource(Source):
         words = Image.frombytes("I;16", self.size, rows, "raw", "I;16", stride, -1 if is_bottom_up else 1).convert("I")
         channels = [words.point(_levels_of_words(mask), "L") for mask in masks if mask]
         if len(channels) < 3:
-            raise BadImage
+            raise ValueError("bit fields without a mask")
         return Image.merge("RGBA" if len(channels) == 4 else "RGB", channels)
 
     def _read_profile(self) -> bytes | None:

@@ -3,7 +3,6 @@
 import re
 from operator import mul
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.limits import Deadline
 
 ESCAPE = 0
@@ -17,7 +16,7 @@ match_runs = re.compile(rb"(?:[^\0].){1,4096}", re.DOTALL).match
 
 
 def decode_run_lengths(data: bytes, size: tuple[int, int], is_rle4: bool) -> bytes:
-    """Return an index per pixel, the lowest row first; raise BadImage or ValueError where the codes end early.
+    """Return an index per pixel, the lowest row first; raise ValueError where the codes end early.
 
     What the codes leave out has the index 0. What an end of line cuts off behind the right edge is padding, and is dropped.
     In files without ends of lines the next row goes on there.
@@ -51,7 +50,7 @@ def _read_runs(data: bytes, position: int, is_rle4: bool) -> tuple[bytes, int]:
     """Return the indexes of runs that follow each other, and where the codes end."""
     found = match_runs(data, position)
     if not found:
-        raise BadImage
+        raise ValueError("the codes end early")
     counts, values = found[0][::2], found[0][1::2]
     if is_rle4:
         return b"".join(PAIRS[value][:count] for count, value in zip(counts, values, strict=True)), found.end()
@@ -64,5 +63,5 @@ def _read_literal(data: bytes, position: int, is_rle4: bool) -> tuple[bytes, int
     size = (count + 1) // 2 if is_rle4 else count
     literal = data[start : start + size]
     if len(literal) < size:
-        raise BadImage
+        raise ValueError("the codes end early")
     return literal.hex().encode().translate(NIBBLES)[:count] if is_rle4 else literal, start + size + size % 2

@@ -5,7 +5,6 @@ from io import BytesIO
 
 from PIL import Image, ImageFile, ImagePalette
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.source import Source
 
 HEADER_LENGTH, DESCRIPTOR_LENGTH = 13, 9
@@ -41,7 +40,7 @@ class GifSource(Source):
         self._read_frame(self._skip_extensions(position))
         left, top, right, bottom = self._box
         if left == right or top == bottom:
-            raise BadImage
+            raise ValueError("a frame without pixels")
         self.size = max(width, right), max(height, bottom)
 
     def decode(self) -> Image.Image:
@@ -64,14 +63,14 @@ class GifSource(Source):
             if data[position] == FRAME:
                 return position + 1
             if data[position] == TRAILER:
-                raise BadImage
+                raise ValueError("no frame")
             if data[position] != EXTENSION:
                 position += 1  # as decoders do, since some encoders write a zero too many
                 continue
             if data[position + 1] == CONTROL and data[position + 2] == 4:
                 self._clear = data[position + 6] if data[position + 3] & 1 else None
             position = _skip_blocks(data, position + 2)
-        raise BadImage
+        raise ValueError("too many blocks")
 
     def _read_frame(self, position: int) -> None:
         left, top, width, height, flags = struct.unpack_from("<HHHHB", self._data, position)
@@ -98,4 +97,4 @@ def _skip_blocks(data: bytes, position: int) -> int:
         position += 1 + length
         if not length:
             return position
-    raise BadImage
+    raise ValueError("too many blocks")

@@ -6,7 +6,6 @@ from io import BytesIO
 
 from PIL import Image, ImageChops, ImageFile, JpegImagePlugin
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.exif import read_orientation
 from luna_image_store.imaging.formats.source import Source
 from luna_image_store.imaging.limits import MAX_SCANNED_PIXELS
@@ -29,21 +28,21 @@ find_marker_in_scan = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL).sear
 
 
 def read_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of each segment, the head of the first scan last; raise BadImage where there is no scan."""
+    """Yield marker, start and end of each segment, the head of the first scan last; raise ValueError without a scan."""
     position = 2
     for _ in range(MAX_SEGMENTS):
         if not (found := find_marker(data, position)) or found[1][0] in (SOI, EOI):
-            raise BadImage
+            raise ValueError("no scan")
         marker, position = found[1][0], found.end()
         if marker in WITHOUT_LENGTH:
             continue
         start, position = position + 2, position + int.from_bytes(data[position : position + 2])
         if not start <= position <= len(data):
-            raise BadImage
+            raise ValueError("a segment is longer than the file")
         yield marker, start, position
         if marker == SOS:
             return
-    raise BadImage
+    raise ValueError("too many segments")
 
 
 class JpegFile(JpegImagePlugin.JpegImageFile):
@@ -67,14 +66,14 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
             elif marker in FRAMES:
                 self._read_frame(marker, data[start:end])
             elif marker in OTHER_FRAMES:
-                raise BadImage
+                raise ValueError("arithmetic, lossless or hierarchical")
         self.scan, self.scan_components = end, data[start]
         raw = "CMYK;I" if self.mode == "CMYK" and not self._colors else self.mode  # as Adobe stores it
         self.tile = [ImageFile._Tile("jpeg", (0, 0, *self.size), 0, (raw, self._colors))]
 
     def _read_frame(self, marker: int, frame: bytes) -> None:
         if len(frame) < 6 or frame[0] != 8 or frame[5] not in MODES:
-            raise BadImage
+            raise ValueError("not 8 bits, or not 1, 3 or 4 components")
         self.is_progressive = marker == PROGRESSIVE
         self._size = int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3])
         self._mode = MODES[frame[5]]
@@ -101,14 +100,14 @@ class JpegSource(Source):
             self.profile = self._join_profile()
 
     def count_scanned(self) -> int:
-        """Return how many pixels are decoded, once per scan; raise BadImage where they are too many, or a component has no scan."""
+        """Return how many pixels are decoded, once per scan; raise ValueError for too many, or a component without a scan."""
         file = self._file
         if not file.is_progressive and file.scan_components == len(file.components):
             return self.pixels  # libjpeg stops after such a scan
         heads = [self._data[file.scan - 2 * file.scan_components - 4 :], *self._later_scans()]
         scanned = {component for head in heads for component in head[1 : 1 + 2 * head[0] : 2]}
         if self.pixels * len(heads) > MAX_SCANNED_PIXELS or not scanned.issuperset(file.components):
-            raise BadImage
+            raise ValueError("too many scans, or a component without one")
         return self.pixels * len(heads)
 
     def decode(self) -> Image.Image:
@@ -116,7 +115,7 @@ class JpegSource(Source):
         return self.decode_reduced(max(self.size))[0]
 
     def decode_complete(self) -> Image.Image:
-        """Return all pixels at full size; raise BadImage where some are missing."""
+        """Return all pixels at full size; raise ValueError where some are missing."""
         image = self.decode()
         self.check_complete(image, max(self.size))
         return image
@@ -126,7 +125,7 @@ class JpegSource(Source):
         return self._decode(self._file, longest)
 
     def check_complete(self, image: Image.Image, longest: float) -> None:
-        """Raise BadImage where the data end before the pixels that were decoded from them do.
+        """Raise ValueError where the data end before the pixels that were decoded from them do.
 
         libjpeg goes on without data, and leaves grey. Only where the last pixel is grey does this cost anything: the image is
         decoded again with noise behind its data. If that changes any pixel, the data were too short.
@@ -136,7 +135,7 @@ class JpegSource(Source):
             end = self._end_of_data()
             noisy = JpegFile(self._data[:end] + NOISE + self._data[end:], self._colors)
             if ImageChops.difference(image, self._decode(noisy, longest)[0]).getbbox(alpha_only=False):
-                raise BadImage
+                raise ValueError("pixels are missing")
 
     def _decode(self, file: JpegFile, longest: float) -> tuple[Image.Image, Box]:
         width, height = self.size
@@ -159,7 +158,7 @@ class JpegSource(Source):
         return next((position - 2 for marker, position in self._markers() if marker == EOI), len(self._data))
 
     def _markers(self) -> Iterator[tuple[int, int]]:
-        """Yield the markers behind the first scan, up to the end of the image, and where each ends; raise BadImage if too many."""
+        """Yield the markers behind the first scan, up to the end of the image, and where each ends; not too many."""
         position = self._file.scan
         for _ in range(MAX_SEGMENTS):
             if not (found := find_marker_in_scan(self._data, position)):
@@ -169,4 +168,4 @@ class JpegSource(Source):
             if marker == EOI:
                 return
             position += int.from_bytes(self._data[position : position + 2])
-        raise BadImage
+        raise ValueError("too many markers")

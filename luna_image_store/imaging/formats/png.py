@@ -7,7 +7,6 @@ from io import BytesIO
 
 from PIL import Image, ImageFile, PngImagePlugin
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.exif import read_orientation
 from luna_image_store.imaging.formats.source import Source
 
@@ -49,7 +48,7 @@ class PngSource(Source):
             elif is_intact and not (name == b"tRNS" and self._pixels):
                 self._keep(name, content)
         if not self._pixels or END not in data or (self._color_type == PALETTE and b"PLTE" not in self._others):
-            raise BadImage
+            raise ValueError("no pixels, no palette or no end")
         if b"iCCP" in self._others:
             self.profile = _unpack_after_name(self._others[b"iCCP"])
         self.orientation = read_orientation(self._read_exif().removeprefix(b"Exif\0\0"))
@@ -69,7 +68,7 @@ class PngSource(Source):
 
     def _read_header(self, chunk: Chunk | None) -> None:
         if not chunk or chunk[0] != b"IHDR" or len(chunk[1]) != 13 or not chunk[2] or chunk[1][9] not in SAMPLES:
-            raise BadImage
+            raise ValueError("the header is broken")
         self._header = bytes(chunk[1])
         width, height, self._depth, self._color_type, _, _, self._interlace = struct.unpack(">IIBBBBB", self._header)
         self.size = width, height
@@ -81,7 +80,7 @@ class PngSource(Source):
         image.load()
         last_row = image.crop((0, image.height - 1, image.width, image.height))
         if (self._interlace or not any(last_row.tobytes())) and not self._is_complete():
-            raise BadImage  # rows that are missing are black
+            raise ValueError("rows are missing")
         return image
 
     def _essence(self) -> Iterator[bytes | memoryview]:
@@ -129,7 +128,7 @@ def _read_chunks(data: bytes) -> Iterator[Chunk]:
             return
         yield name, view[position + 8 : end], name == b"IDAT" or data[end : end + 4] == _crc(view[position + 4 : end])
         position = end + 4
-    raise BadImage
+    raise ValueError("too many chunks")
 
 
 def _crc(content: bytes | memoryview) -> bytes:

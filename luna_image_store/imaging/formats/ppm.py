@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.source import Source
 from luna_image_store.imaging.limits import Deadline
 
@@ -33,7 +32,7 @@ class PpmSource(Source):
         self.size = numbers[0], numbers[1]
         self._max = 1 if is_bitmap else numbers[2]
         if not 0 < self._max < 2**16:
-            raise BadImage
+            raise ValueError("the largest value is not from 1 to 65535")
 
     def decode(self) -> Image.Image:
         """Return all pixels, in 8 bits or one."""
@@ -46,7 +45,7 @@ class PpmSource(Source):
     def _read(self, count: int) -> bytes:
         if self._kind in TEXTS:
             if self._data.count(b"#") > MAX_COMMENTS:
-                raise BadImage
+                raise ValueError("too many comments")
             text = drop_comments(b"", self._data[self._start :])
             return _read_bits(text, count) if self._kind == BITMAP_TEXT else self._read_text(text, count)
         data = self._data[self._start : self._start + count * (1 if self._max < 256 else 2)]
@@ -72,7 +71,7 @@ def _read_numbers(data: bytes, count: int) -> tuple[list[int], int]:
     numbers, position = [], 2
     for _ in range(count):
         if not (found := match_number(data, position)):
-            raise BadImage
+            raise ValueError("no number where one belongs in the header")
         numbers.append(int(found[1]))
         position = found.end()
     return numbers, position + 1
@@ -81,7 +80,7 @@ def _read_numbers(data: bytes, count: int) -> tuple[list[int], int]:
 def _read_bits(text: bytes, count: int) -> bytes:
     bits = text.translate(None, BLANKS)[:count]
     if bits.strip(b"01"):
-        raise BadImage
+        raise ValueError("a bit that is not 0 or 1")
     return bits.translate(BLACK_ON_WHITE)
 
 
@@ -92,7 +91,7 @@ def _split(text: bytes) -> Iterator[list[bytes]]:
         *words, rest = (rest + text[start : start + PIECE_LENGTH] + b"|").split()
         rest = rest[:-1]
         if b"-" in text[start : start + PIECE_LENGTH] or len(rest) > PIECE_LENGTH:
-            raise BadImage
+            raise ValueError("a number is negative or too long")
         yield words
     yield rest.split()
 

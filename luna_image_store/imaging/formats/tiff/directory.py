@@ -7,8 +7,6 @@ directory around the stranger's bytes: it sees the tags that make the pixels, ch
 import struct
 from collections.abc import Mapping
 
-from luna_image_store.errors import BadImage
-
 CLASSIC, BIG = 42, 43
 BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
@@ -28,14 +26,14 @@ class Directory:
         self.order = BYTE_ORDERS[data[:2]]
         (version,) = self._unpack("H", 2)
         if version not in (CLASSIC, BIG):
-            raise BadImage
+            raise ValueError("not a TIFF")
         is_big = version == BIG
         (start,) = self._unpack("Q" if is_big else "I", 8 if is_big else 4)
         (count,) = self._unpack("Q" if is_big else "H", start)
         entry, start = (f"{self.order}HHQ8s", start + 8) if is_big else (f"{self.order}HHI4s", start + 2)
         end = start + min(count, MAX_ENTRIES) * struct.calcsize(entry)
         if count > MAX_ENTRIES or end > len(data):
-            raise BadImage
+            raise ValueError("the directory is not in the file")
         self._entries: dict[int, tuple[int, int, bytes]] = {}
         for tag, kind, length, value in struct.iter_unpack(entry, data[start:end]):
             self._entries.setdefault(tag, (kind, length, value))

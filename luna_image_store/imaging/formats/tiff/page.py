@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.tiff.directory import Directory
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS = 256, 257, 258, 259, 262, 273
@@ -77,14 +76,14 @@ class Page:
 
 
 def read_page(tags: Directory) -> Page:
-    """Read what a page is; raise BadImage where it is broken or has samples that have no agreed white."""
+    """Read what a page is; raise ValueError where it is broken or has samples that have no agreed white."""
     size = tags.integer(WIDTH, 0), tags.integer(LENGTH, 0)
     compression, samples = tags.integer(COMPRESSION, UNPACKED), tags.integer(SAMPLES, 1)
     photometric = YCBCR if compression == OLD_JPEG else tags.integer(PHOTOMETRIC, RGB if samples > 2 else WHITE_IS_ZERO)
     samples = COLORS[YCBCR] if compression == OLD_JPEG else samples
     bits = set(tags.integers(BITS, min(samples, MAX_SAMPLES)) or (1,))
     if min(size) < 1 or len(bits) > 1 or not UNSIGNED.issuperset(tags.integers(SAMPLE_FORMAT, MAX_SAMPLES)):
-        raise BadImage
+        raise ValueError("samples that have no agreed white")
     planes = samples if tags.integer(PLANAR, 1) == 2 else 1
     subsampling = (*tags.integers(SUBSAMPLING, 2), 2, 2)[:2]
     layout = _read_layout(tags, size)
@@ -95,16 +94,16 @@ def read_page(tags: Directory) -> Page:
 
 def _check_samples(page: Page) -> None:
     if not 0 < COLORS.get(page.photometric, 0) <= page.samples <= MAX_SAMPLES:
-        raise BadImage
+        raise ValueError("no colors, or too many samples")
     depths: tuple[int, ...] = (8, 16) if page.samples > 1 else (1, 2, 4, 8, 12, 16)
     if page.photometric == PALETTE:
         depths = depths[: depths.index(8) + 1]
     if page.photometric == YCBCR:
         depths = (8,)
         if page.samples != 3 or not {1, 2, 4}.issuperset(page.subsampling):
-            raise BadImage
+            raise ValueError("subsampling that is not 1, 2 or 4")
     if page.bits not in depths:
-        raise BadImage
+        raise ValueError("bits per sample that are not used with these colors")
 
 
 def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
@@ -112,12 +111,12 @@ def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
     if TILE_WIDTH in tags:
         tile_width, tile_height = tags.integer(TILE_WIDTH, 0), tags.integer(TILE_LENGTH, 0)
         if min(tile_width, tile_height) < 1:
-            raise BadImage
+            raise ValueError("a tile without pixels")
         across, down = -(-width // tile_width), -(-height // tile_height)
         return Layout(tile_width, tile_height, across, down, tile_height * across * down)
     rows = min(tags.integer(ROWS_PER_STRIP, height), height)
     if rows < 1:
-        raise BadImage
+        raise ValueError("a strip without rows")
     return Layout(width, rows, 1, -(-height // rows), height)
 
 
@@ -125,7 +124,7 @@ def read_pieces(tags: Directory, page: Page, length: int) -> tuple[Piece, ...]:
     """In a file of so many bytes, read where the pieces are; as libtiff does, correct a length that is wrong or missing."""
     count = page.layout.count * page.planes
     if count > MAX_PIECES:
-        raise BadImage
+        raise ValueError("too many strips or tiles")
     offsets = tags.integers(TILE_OFFSETS if TILE_OFFSETS in tags else STRIP_OFFSETS, count)
     lengths = tags.integers(TILE_COUNTS if TILE_COUNTS in tags else STRIP_COUNTS, count)
     if page.compression == UNPACKED:
@@ -137,7 +136,7 @@ def read_pieces(tags: Directory, page: Page, length: int) -> tuple[Piece, ...]:
         lengths = tuple(min(given, length - offset) for offset, given in zip(offsets, lengths, strict=False))
     pieces = tuple(zip(offsets, lengths, strict=False))
     if len(pieces) < count or any(given < 1 or offset + given > length for offset, given in pieces):
-        raise BadImage
+        raise ValueError("a strip or a tile is not in the file")
     if sum(lengths) > 2 * length + OVERLAP:
-        raise BadImage
+        raise ValueError("strips or tiles overlap")
     return pieces

@@ -5,7 +5,6 @@ from functools import lru_cache
 
 from PIL import Image, ImageChops, ImageCms
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.tiff.page import CIELAB, CMYK, COLORS, ICCLAB, PALETTE, WHITE_IS_ZERO
 
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha; colors are multiplied by the former
@@ -46,7 +45,7 @@ def _invert(image: Image.Image) -> Image.Image:
 def _apply_palette(indexes: Image.Image, color_map: Sequence[int]) -> Image.Image:
     """Give indexes their colors: three words each, or bytes where an old writer had none above 255, as in libtiff."""
     if not color_map or len(color_map) % 3:
-        raise BadImage
+        raise ValueError("no color map")
     shift = 8 if max(color_map) > 255 else 0
     indexes = indexes if indexes.mode == "P" else Image.frombytes("P", indexes.size, indexes.tobytes())
     indexes.putpalette(bytes(value >> shift for value in color_map), "RGB;L")

@@ -2,7 +2,6 @@
 
 from PIL import Image
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.exif import upright_or
 from luna_image_store.imaging.formats.jpeg import JpegSource
 from luna_image_store.imaging.formats.source import Source
@@ -50,7 +49,7 @@ class TiffSource(Source):
         """Decode a JPEG that is whole within the file; one in parts is not taken."""
         jpeg = JpegSource(self._data[self._tags.integer(OLD_JPEG_START, len(self._data)) :])
         if jpeg.size != self.size:
-            raise BadImage
+            raise ValueError("a JPEG of another size")
         jpeg.count_scanned()
         return jpeg.decode_complete()
 

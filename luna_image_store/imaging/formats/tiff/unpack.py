@@ -9,7 +9,6 @@ from io import BytesIO
 
 from PIL import Image, ImageFile
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.formats.jpeg import JpegSource
 from luna_image_store.imaging.formats.tiff.directory import BIG_HEADER_LENGTH, Directory, Value, write_tiff
 from luna_image_store.imaging.formats.tiff.page import (
@@ -89,7 +88,7 @@ class Unpacker:
         if page.compression in FAX_CODES and (page.bits, page.samples) == (1, 1):
             return self._to_bands(self._unpack_fax(pieces), 1, 1)
         if page.compression not in BYTE_CODES:
-            raise BadImage
+            raise ValueError("a rare packing")
         if page.photometric == YCBCR:
             self._unpack_bytes(pieces)  # which fails where pieces end early; as colors, libtiff would take them
             return self._unpack_colors(pieces)
@@ -107,7 +106,7 @@ class Unpacker:
     def _unpack_differences(self, pieces: Pieces) -> Bands:
         page, depth = self._page, (self._page.bits, self._page.samples_in_piece)
         if self._tags.integer(PREDICTOR, 1) != DIFFERENCES or depth not in UNPACKED_DIFFERENCES:
-            raise BadImage
+            raise ValueError("differences of a rare kind")
         mode, raw_mode, bits, samples = UNPACKED_DIFFERENCES[depth]
         size = page.layout.width, page.layout.rows
         image = self._load(pieces, size, page.layout.height, depth, mode, raw_mode, {PREDICTOR: (DIFFERENCES,)})
@@ -122,7 +121,7 @@ class Unpacker:
         return list(self._load(pieces, size, page.layout.height, (8, 3), "RGB", "RGBX", more).split())
 
     def _unpack_fax(self, pieces: Pieces) -> bytes:
-        """Return rows of bits; raise BadImage where fax codes end early.
+        """Return rows of bits; raise ValueError where fax codes end early.
 
         libtiff calls that a success, and leaves the rows that are missing as they were in memory: with what other requests left
         there. So a filler of our own goes before each piece; it is unpacked to the same memory. What is the same after a white
@@ -130,7 +129,7 @@ class Unpacker:
         """
         white, black = (self._unpack_fax_after(pieces, filler) for filler in (255, 0))
         if white != black:
-            raise BadImage
+            raise ValueError("rows are missing")
         return white
 
     def _unpack_fax_after(self, pieces: Pieces, level: int) -> bytes:
@@ -197,7 +196,7 @@ class Unpacker:
         page, layout = self._page, self._page.layout
         colors = "L" if page.planes > 1 else JPEG_COLORS.get(page.photometric)
         if colors is None or page.bits != 8:
-            raise BadImage
+            raise ValueError("a JPEG of colors that JPEGs do not have")
         column = Image.new("RGB" if colors == "YCbCr" else colors, (layout.width, layout.rows))
         deadline, scanned = Deadline(), 0
         for number, piece in enumerate(pieces):
@@ -205,10 +204,10 @@ class Unpacker:
             jpeg, rows = JpegSource(self._jpeg_of(piece), colors), layout.rows_of(number)
             scanned += jpeg.count_scanned()
             if jpeg.size[0] < layout.width or jpeg.size[1] < rows or scanned > MAX_SCANNED_PIXELS:
-                raise BadImage
+                raise ValueError("a JPEG that is too small, or has too many scans")
             image = jpeg.decode_complete()
             if image.mode != column.mode:
-                raise BadImage
+                raise ValueError("a JPEG of other colors")
             column.paste(image.crop((0, 0, layout.width, rows)), (0, number * layout.height))
         return list(column.split())
 
