@@ -1,4 +1,11 @@
+import json
+import time
+import tracemalloc
+from itertools import chain, repeat
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from luna_image_store.content_types import PARSED_JSON, bare, checked
 from luna_image_store.errors import BodyMismatch
@@ -15,8 +22,23 @@ FITTING = [
     ("application/json", BOM + b'{"a": 1}'),
     ("application/json", BOM + b' \n{"a": 1}'),
     ("application/json", b'{"a": 1, "a": 2}'),
+    ("application/json", rb'"\ud83d"'),
+    ("application/json", rb'"\uD83D"'),
+    ("application/json", rb'"\uDe00\ud83D"'),
+    ("application/json", rb'"\ud83d\ud83d\ude00"'),
+    ("application/json", rb'"\ud83d\n"'),
+    ("application/json", rb'"\ud83d\\"'),
+    ("application/json", rb'"\\\ud83d"'),
+    ("application/json", rb'"\\ud83d"'),
+    ("application/json", rb'"\\ud8"'),
+    ("application/json", rb'{"\ud83d": "\udfff", "\udbff": 1}'),
+    ("application/json", BOM + rb'"\ud83d"'),
     ("application/json; charset=utf-8", b"{}"),
     ("application/pdf", b"%PDF-1.4"),
+    ("application/pdf", b"\n%PDF-1.4"),
+    ("application/pdf", BOM + b"%PDF-1.4"),
+    ("application/pdf", b"%PDF%PDF-1.4"),
+    ("application/pdf", b"%PDF-"),
     ("application/zip", b"PK\x03\x04..."),
     ("application/zip", b"PK\x05\x06" + bytes(18)),
     ("application/zip", b"PK\x07\x08..."),
@@ -36,13 +58,24 @@ MISFITS = [
     ("application/json", b"{} {}"),
     ("application/json", b" "),
     ("application/json", BOM),
+    ("application/json", rb'"\ud8"'),
+    ("application/json", rb'"\ud83d'),
+    ("application/json", rb'"\ud83d" "'),
+    ("application/json", rb'"\ud83d\"'),
+    ("application/json", rb'"\ud83d\x"'),
+    ("application/json", rb'"\ud83g"'),
+    ("application/json", rb'["\ud8", "3d"]'),
+    ("application/json", rb"\ud83d"),
+    ("application/json", rb"[1\\]"),
+    ("application/json", b'"\\ud83d\n"'),
+    ("application/json", b'"\xed\xa0\x80"'),
     ("application/json", b'"\xff"'),
     ("application/json", b'"\xc3"'),
     ("application/json", '{"a": 1}'.encode("utf-16")),
     ("application/json", b"[" * 100_000),
     ("application/json; charset=latin-1", b'"\xe9"'),
     ("application/pdf", b"%PDF"),
-    ("application/pdf", b"\n%PDF-1.4"),
+    ("application/pdf", b"%pdf-1.4"),
     ("application/pdf", b"PK\x03\x04"),
     ("application/zip", b"PK"),
     ("application/zip", b"PK\x01\x02"),
@@ -75,6 +108,182 @@ def test_a_wrong_signature_is_noticed_before_anything_is_passed_on():
     for kind in ("application/pdf", "application/zip"):
         with pytest.raises(BodyMismatch):
             next(checked(kind, [b"oops, no such thing", b"more"]))
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 1027, 10**6])
+def test_a_pdf_may_begin_in_the_first_1024_bytes(size):
+    data = b"x" * 1023 + b"%PDF-1.4"
+    assert b"".join(checked("application/pdf", in_pieces(data, size))) == data
+
+
+@pytest.mark.parametrize("size", [1, 1023, 1024, 1028, 10**6])
+def test_a_pdf_may_not_begin_later(size):
+    with pytest.raises(BodyMismatch):
+        list(checked("application/pdf", in_pieces(b"x" * 1024 + b"%PDF-1.4", size)))
+
+
+def test_a_body_that_is_not_a_pdf_is_refused_after_its_first_bytes():
+    body = repeat(b"x", 2000)
+    with pytest.raises(BodyMismatch):
+        next(checked("application/pdf", body))
+    assert len(list(body)) == 2000 - 1028
+
+
+def test_a_pdf_in_tiny_pieces_takes_flat_memory():
+    tracemalloc.start()
+    length = sum(map(len, checked("application/pdf", chain([b"x", b"%PDF-"], repeat(b"x", 300_000)))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert length == 300_006
+    assert peak < 100_000
+
+
+NESTED_JSON = {
+    "2,000 arrays": b"[" * 2000 + b"]" * 2000,
+    "1,000,000 arrays": b"[" * 10**6 + b"]" * 10**6,
+    "1,000,000 objects": b'{"": ' * 10**6 + b"1.5e3" + b"}" * 10**6,
+    "arrays in objects": b'[{"a": 1, "b": ' * 50_000 + b"[ ]" + b', "c": { }}, true]' * 50_000,
+    "values before and after": b'[1, "]", {"[": null}, ' * 50_000 + b"0" + b', "\\"]", [] ]' * 50_000,
+    "many strings": b"[" * 2000 + b'"a", "\\\\", "\\"", "", ' * 10_000 + b"0" + b"]" * 2000,
+    "a number of 10,000 digits": b"[" * 2000 + b"9" * 10_000 + b"]" * 2000,
+    "space around": b" \n" + b"[ \t" * 2000 + b"\r] " * 2000 + b"\n ",
+    "half a surrogate pair": b"[" * 2000 + rb'{"\ud83d": "\uDE00\\"}' + b"]" * 2000,
+    "a byte order mark": BOM + b"[" * 2000 + b"]" * 2000,
+}
+WRONG_NESTED_JSON = {
+    "unclosed arrays": b"[" * 10**6,
+    "unclosed objects": b'{"":' * 10**6,
+    "unclosed, with a value": b"[" * 10**6 + b"0",
+    "one bracket too few": b"[" * 10**6 + b"]" * (10**6 - 1),
+    "one bracket too many": b"[" * 10**6 + b"]" * (10**6 + 1),
+    "an array closed as an object": b"[" * 10**6 + b"}" + b"]" * (10**6 - 1),
+    "an object closed as an array": b'{"":' * 2000 + b"0]" + b"}" * 1999,
+    "brackets closed in the wrong order": b'[{"":' * 2000 + b"0" + b"]}" * 2000,
+    "only closed": b"[" * 2000 + b"]" * 2000 + b"]" * 10**6,
+    "a bracket after the value": b"[" * 2000 + b"]" * 2000 + b"[]",
+    "a value after the value": b"[" * 2000 + b"]" * 2000 + b" 1",
+    "a value after a comma": b"[" * 2000 + b"]" * 2000 + b", 1",
+    "a value before": b"1, " + b"[" * 2000 + b"]" * 2000,
+    "objects without keys": b"{" * 2000 + b"}" * 2000,
+    "bytes that are not UTF-8": b"[" * 2000 + b"\xfe\xff" + b"]" * 2000,
+    "an unclosed string": b"[" * 2000 + b'"' + b"]" * 2000,
+    "a backslash": b"[" * 2000 + b"\\" + b"]" * 2000,
+}
+WRONG_VALUES = (
+    rb'1 2 | "" "" | 1 "" | [] [] | 1 [] | [] 1 | [1 [2]] | [[1] 2] | [,1] | [1,,2] | [1,] | [,] | , | : | 1, | ,1'
+    rb' | {"a"} | {1} | {"a", "b": 1} | {"a": 1, "b"} | {"a": 1, 2} | {"a": 1 "b": 2} | {"a": 1, } | {, "a": 1}'
+    rb' | {"a":} | {"a"::1} | {"a": "b": 1} | {: 1} | {1: 2} | {[]: 1} | {[], "a": 1} | {{}: 1} | {{}} | {"a" "b": 1}'
+    rb' | ["a": 1] | [1, "a": 2] | [1: 2] | [{"a": 1}, "b": 2] | [1} | {"a": 1] | [{"a": 1]} | {"a": [1}] | (1) | [(])'
+    rb' | 01 | - | 1. | 1e | tru | Infinity | tr ue | "\x" | "\u12" | ["\u12", "34"] | \"a\" | \\'
+).split(b" | ")
+WRONG_VALUES += [b'"\n"', b"[\x0b1]", b"\x0c1"]
+PARTS = ["", *'[]{},:"_ \\', '"k":', ',"":', '{"":', '"[{,:"', "1", "-", "01", "é", "NaN", "\n", "\\\\", '\\"', "\\ud83d", "\\x"]
+SCALARS = ["1", "-0.5e+3", " true", "null\n", '""', '"é"', '"[{,:"', '"\\\\"', '"\\"]"', '"\\ud83d"', '"\\uDE00\\n"']
+KEYS = ['"a":', '"" :', '"}": ', '"\\ud83d":', '"\\\\":', '"\\"":']
+VALUES = st.recursive(
+    st.sampled_from(SCALARS),
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda values: f"[ {','.join(values)}]")
+        | st.lists(st.tuples(st.sampled_from(KEYS), inner).map("".join), max_size=4).map(
+            lambda members: f"{{{','.join(members)} }}"
+        )
+    ),
+)
+
+
+def deep(value):
+    """Nest a value so deep that msgspec does not parse it."""
+    return b"[" * 2000 + b'{"":' + value + b"}" + b"]" * 2000
+
+
+def is_taken(data):
+    try:
+        return b"".join(checked("application/json", in_pieces(data, 2**18))) == data
+    except BodyMismatch:
+        return False
+
+
+@pytest.mark.parametrize("data", NESTED_JSON.values(), ids=NESTED_JSON)
+def test_json_of_any_depth_is_passed_through(data):
+    assert is_taken(data)
+
+
+@pytest.mark.parametrize("data", WRONG_NESTED_JSON.values(), ids=WRONG_NESTED_JSON)
+def test_wrong_json_of_any_depth_is_refused(data):
+    assert not is_taken(data)
+
+
+@pytest.mark.parametrize("value", [data for kind, data in FITTING if "json" in kind and not data.startswith(BOM)])
+def test_json_is_passed_through_in_deep_json(value):
+    assert is_taken(deep(value))
+
+
+@pytest.mark.parametrize("value", [*WRONG_VALUES, *(data for kind, data in MISFITS if "json" in kind and len(data) < 100)])
+def test_wrong_json_is_refused_in_deep_json(value):
+    assert not is_taken(value)
+    assert not is_taken(deep(value))
+
+
+@pytest.mark.parametrize(
+    "data", [b"9" * 10_000, b"-0." + b"9" * 10_000, b"1e" + b"9" * 10_000], ids=["whole", "fraction", "exponent"]
+)
+def test_numbers_may_be_of_any_length(data):
+    assert is_taken(data)
+    assert is_taken(deep(data))
+
+
+def refuse(constant):
+    raise ValueError(constant)
+
+
+@given(VALUES, st.floats(0, 1), st.integers(0, 2), st.sampled_from(PARTS))
+def test_json_is_what_python_reads(value, place, cut, part):
+    start = int(len(value) * place)
+    text = '{"":' + value[:start] + part + value[start + cut :] + "}"
+    try:
+        json.loads(text, parse_constant=refuse)
+    except ValueError:
+        expected = False
+    else:
+        expected = True
+    assert is_taken(text.encode()) == expected
+    assert is_taken(deep(text.encode())) == expected
+
+
+HOSTILE_JSON = {
+    "deep arrays": (b"[", b"", b"]"),
+    "deep arrays and objects": (b'[{"":', b"0", b"}]"),
+    "lists of deep arrays": (b"[" * 14 + b"]" * 14 + b",", b"0", b""),
+    "many empty arrays": (b"[],", b"0", b""),
+    "many strings": (b'"",', b"0", b""),
+    "many objects": (b'{"":0},', b"0", b""),
+}
+
+
+def hostile(parts):
+    """Make JSON of almost 16 MiB that is nested too deep for msgspec."""
+    start, middle, end = parts
+    count = (PARSED_JSON - 5000) // len(start + end)
+    return b"[" * 2000 + start * count + middle + end * count + b"]" * 2000
+
+
+@pytest.mark.parametrize("parts", HOSTILE_JSON.values(), ids=HOSTILE_JSON)
+def test_hostile_json_takes_little_time(parts):
+    data = hostile(parts)
+    start = time.process_time()
+    assert is_taken(data)
+    assert time.process_time() - start < 5  # 0.7 to 1.7 seconds where this was measured
+
+
+@pytest.mark.parametrize("name", ["deep arrays", "many objects"])
+def test_hostile_json_takes_little_memory(name):
+    pieces = in_pieces(hostile(HOSTILE_JSON[name]), 2**18)
+    tracemalloc.start()
+    for _ in checked("application/json", pieces):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200 * 2**20
 
 
 def large_json(end, start=b'["'):

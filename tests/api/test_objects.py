@@ -11,6 +11,14 @@ DOCUMENTS = {
     "application/zip": (b"PK\x03\x04...", "zip"),
     "text/plain": ("naïve".encode(), "txt"),
 }
+UNUSUAL = {
+    "half a surrogate pair": ("application/json", rb'"\ud83d"'),
+    "2,000 brackets": ("application/json", b"[" * 2000 + b"]" * 2000),
+    "1,000,000 brackets": ("application/json", b"[" * 10**6 + b"]" * 10**6),
+    "objects in arrays": ("application/json", b'[{"":' * 10**5 + b"0" + b"}]" * 10**5),
+    "a PDF after a byte order mark": ("application/pdf", b"\xef\xbb\xbf%PDF-1.4\n%%EOF"),
+    "a PDF after 1,023 bytes": ("application/pdf", b"\n" * 1023 + b"%PDF-1.4\n%%EOF"),
+}
 UPLOADS = [("POST", OBJECTS), ("PUT", OBJECT_URL)]
 
 
@@ -88,6 +96,18 @@ def test_data_that_is_not_what_its_type_says_is_refused(client, method, url, kin
     assert error(answer) == (400, 12025)
     assert answer.json["detail"] == "Specified content type does not match data type"
     assert client.simulate_get(OBJECT_URL).status_code == 404
+
+
+@pytest.mark.parametrize(("kind", "data"), UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_data_that_is_what_its_type_says_comes_back_as_it_was_stored(client, kind, data):
+    answer = client.simulate_post(OBJECTS, body=data, content_type=kind)
+    assert answer.status_code == 201
+    assert client.simulate_get(answer.json["url"]).content == data
+
+
+@pytest.mark.parametrize("data", [b"[" * 10**6, b"[" * 10**6 + b"}" * 10**6], ids=["unclosed", "closed by the wrong bracket"])
+def test_wrong_json_is_refused_however_deep_it_is(client, data):
+    assert error(client.simulate_post(OBJECTS, body=data, content_type="application/json")) == (400, 12025)
 
 
 @pytest.mark.parametrize(("method", "url"), UPLOADS)
