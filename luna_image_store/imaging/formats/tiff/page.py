@@ -1,5 +1,6 @@
 """What the directory says of a page: its samples, and where its pieces are. A piece is a strip or a tile."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from luna_image_store.imaging.formats.tiff.directory import Directory
@@ -121,18 +122,18 @@ def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
 
 
 def read_pieces(tags: Directory, page: Page, length: int) -> tuple[Piece, ...]:
-    """In a file of so many bytes, read where the pieces are; as libtiff does, correct a length that is wrong or missing."""
+    """In a file of so many bytes, read where the pieces are; as libtiff does, correct lengths that are wrong or missing."""
     count = page.layout.count * page.planes
     if count > MAX_PIECES:
         raise ValueError("too many strips or tiles")
     offsets = tags.integers(TILE_OFFSETS if TILE_OFFSETS in tags else STRIP_OFFSETS, count)
     lengths = tags.integers(TILE_COUNTS if TILE_COUNTS in tags else STRIP_COUNTS, count)
     if page.compression == UNPACKED:
-        sizes = (page.packed_rows(page.layout.rows_of(piece % page.layout.count)) for piece in range(count))
-        lengths = tuple(row * rows for row, rows in sizes)
-    elif count == 1 and not any(lengths):
-        lengths = (length,)
-    if page.compression != UNPACKED:
+        lengths = _unpacked_lengths(page, count, lengths)
+    elif not any(lengths):
+        ends = [*sorted(offsets), length]
+        lengths = tuple(ends[bisect_right(ends, offset, hi=len(offsets))] - offset for offset in offsets)
+    else:
         lengths = tuple(min(given, length - offset) for offset, given in zip(offsets, lengths, strict=False))
     pieces = tuple(zip(offsets, lengths, strict=False))
     if len(pieces) < count or any(given < 1 or offset + given > length for offset, given in pieces):
@@ -140,3 +141,12 @@ def read_pieces(tags: Directory, page: Page, length: int) -> tuple[Piece, ...]:
     if sum(lengths) > 2 * length + OVERLAP:
         raise ValueError("strips or tiles overlap")
     return pieces
+
+
+def _unpacked_lengths(page: Page, count: int, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Work out the lengths of pieces that are not packed; of several, none may be said to be shorter."""
+    sizes = (page.packed_rows(page.layout.rows_of(piece % page.layout.count)) for piece in range(count))
+    needed = tuple(row * rows for row, rows in sizes)
+    if count > 1 and any(0 < given < least for given, least in zip(lengths, needed, strict=False)):
+        raise ValueError("a strip or a tile is too short")
+    return needed
