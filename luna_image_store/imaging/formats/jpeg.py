@@ -19,6 +19,7 @@ EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 MAX_SEGMENTS = 10_000
 SCALES = (8, 4, 2)  # by which libjpeg can shrink while it decodes
 UNFILLED = range(126, 131)  # libjpeg's grey where it has no data, in any mode, after rounding
+ALL_COEFFICIENTS = 2**64 - 1  # of a block, a bit each
 NOISE = bytes((37 * index + 11) % 251 for index in range(256))  # entropy-coded data, none of them 0xFF
 
 Box = tuple[float, float, float, float]
@@ -93,6 +94,7 @@ class JpegSource(Source):
     def __init__(self, data: bytes, colors: str = "") -> None:
         self._data, self._colors = data, colors
         self._file = JpegFile(data, colors)
+        self._is_refined = True
         self.size = self._file.size
         if self._file.exif:
             self.orientation = read_orientation(b"".join(self._file.exif))
@@ -104,10 +106,17 @@ class JpegSource(Source):
         file = self._file
         if not file.is_progressive and file.scan_components == len(file.components):
             return self.pixels  # libjpeg stops after such a scan
-        heads = [self._data[file.scan - 2 * file.scan_components - 4 :], *self._later_scans()]
-        scanned = {component for head in heads for component in head[1 : 1 + 2 * head[0] : 2]}
-        if self.pixels * len(heads) > MAX_SCANNED_PIXELS or not scanned.issuperset(file.components):
+        heads = [self._data[file.scan - 2 * file.scan_components - 4 : file.scan], *self._later_scans()]
+        coefficients: dict[int, int] = {}
+        for head in heads:
+            count = head[0]
+            first, last, precision = head[1 + 2 * count : 4 + 2 * count]
+            for component in head[1 : 1 + 2 * count : 2]:
+                bits = 0 if precision & 15 else (2 << last) - (1 << first)  # those that no later scan refines
+                coefficients[component] = coefficients.get(component, 0) | bits
+        if self.pixels * len(heads) > MAX_SCANNED_PIXELS or not coefficients.keys() >= set(file.components):
             raise ValueError("too many scans, or a component without one")
+        self._is_refined = all(coefficients[component] == ALL_COEFFICIENTS for component in file.components)
         return self.pixels * len(heads)
 
     def decode(self) -> Image.Image:
@@ -127,11 +136,11 @@ class JpegSource(Source):
     def check_complete(self, image: Image.Image, longest: float) -> None:
         """Raise ValueError where the data end before the pixels that were decoded from them do.
 
-        libjpeg goes on without data, and leaves grey. Only where the last pixel is grey does this cost anything: the image is
-        decoded again with noise behind its data. If that changes any pixel, the data were too short.
+        libjpeg goes on without data, and leaves grey. Only where the last pixel is grey, or a progressive image lacks scans, does
+        this cost anything: the image is decoded again with noise behind its data. If that changes a pixel, the data were too short.
         """
         last = image.getpixel((image.width - 1, image.height - 1))
-        if all(level in UNFILLED for level in (last if isinstance(last, tuple) else (last,))):
+        if not self._is_refined or all(level in UNFILLED for level in (last if isinstance(last, tuple) else (last,))):
             end = self._end_of_data()
             noisy = JpegFile(self._data[:end] + NOISE + self._data[end:], self._colors)
             if ImageChops.difference(image, self._decode(noisy, longest)[0]).getbbox(alpha_only=False):
@@ -152,7 +161,7 @@ class JpegSource(Source):
         """Yield the heads of all scans but the first; what follows the end of the image does not count."""
         for marker, position in self._markers():
             if marker == SOS:
-                yield self._data[position + 2 : position + 12]
+                yield self._data[position + 2 : position + int.from_bytes(self._data[position : position + 2])]
 
     def _end_of_data(self) -> int:
         return next((position - 2 for marker, position in self._markers() if marker == EOI), len(self._data))

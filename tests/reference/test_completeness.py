@@ -1,0 +1,198 @@
+"""Pixels that are missing refuse an image in every format, also where its data end properly and a library takes them for enough."""
+
+import re
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from luna_image_store.errors import BadImage
+from luna_image_store.imaging.render import preview, render
+
+from .made import adam7, bmp, chunk, frame, gif, tiff
+from .measure import DEFAULT, encoded, photo
+
+SIZE = WIDTH, HEIGHT = 64, 48
+SMALL = photo(*SIZE)
+GREY = SMALL.convert("L")
+
+
+def png(color, depth, rows, interlaced=False):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *SIZE, depth, color, 0, 0, interlaced))
+    palette = chunk(b"PLTE", bytes(range(12))) if color == 3 else b""
+    return b"\x89PNG\r\n\x1a\n" + header + palette + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def rows_of(length, count=HEIGHT):
+    return b"".join(b"\0" + b"\1" * length for _ in range(count))
+
+
+PNGS = {  # the bytes of a whole image; black and other rows
+    "colors": (2, 8, rows_of(192)),
+    "black": (2, 8, bytes(193 * HEIGHT)),
+    "alpha": (6, 8, rows_of(256)),
+    "palette": (3, 2, rows_of(16)),
+    "1 bit": (0, 1, rows_of(8)),
+    "16 bits": (0, 16, rows_of(128)),
+}
+
+
+@pytest.mark.parametrize("name", PNGS)
+@pytest.mark.parametrize("share", [0, 0.5, 0.98])
+def test_a_png_with_too_few_rows(name, share):
+    color, depth, rows = PNGS[name]
+    assert render(png(color, depth, rows), DEFAULT).size == SIZE
+    row = len(rows) // HEIGHT
+    with pytest.raises(BadImage):
+        render(png(color, depth, rows[: row * int(HEIGHT * share)]), DEFAULT)
+
+
+@pytest.mark.parametrize("missing", [1, 200, 1500])
+def test_an_interlaced_png_with_too_few_rows(missing):
+    rows = b"".join(b"\0" + row for row in adam7(*SIZE, lambda x, y: 255, 8))
+    assert render(png(0, 8, rows, interlaced=True), DEFAULT).size == SIZE
+    with pytest.raises(BadImage):
+        render(png(0, 8, rows[:-missing], interlaced=True), DEFAULT)
+
+
+@pytest.mark.parametrize("pixels", [0, 1, 64, 64 * 47, 64 * 48 - 1])
+@pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
+@pytest.mark.parametrize("more", [b"", frame((0, 0, 64, 48), bytes(64 * 48))], ids=["alone", "with another frame"])
+def test_a_gif_whose_codes_end_early(pixels, interlaced, more):
+    if interlaced:
+        pixels -= pixels % 64
+    short = frame((0, 0, 64, 48), bytes(pixels), interlaced=interlaced and pixels > 0)
+    with pytest.raises(BadImage):
+        render(gif(SIZE, short, more, palette=b"\1\2\3"), DEFAULT)
+
+
+JPEGS = {
+    "baseline": encoded(SMALL, quality=90),
+    "progressive": encoded(SMALL, quality=90, progressive=True),
+    "grey": encoded(GREY, quality=90),
+    "inks": encoded(SMALL.convert("CMYK"), quality=90),
+    "restarts": encoded(SMALL, quality=90, restart_marker_blocks=3),
+    "4:4:4": encoded(SMALL, quality=90, subsampling="4:4:4"),
+    "large": encoded(photo(1000, 700), quality=90),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_a_jpeg_that_is_cut_and_closed(name, share):
+    """Of a progressive one the first scan counts: after it, each pixel has a value."""
+    data = JPEGS[name]
+    start = data.index(b"\xff\xda") + 14
+    end = data.index(b"\xff\xc4", start) if name == "progressive" else len(data)
+    cut = start + int((end - start) * share)
+    closed = data[:cut].removesuffix(b"\xff") + b"\xff\xd9"
+    with pytest.raises(BadImage):
+        render(closed, DEFAULT)
+    assert preview(closed, 32, DEFAULT)  # one that was stored by an earlier version is shown as far as it goes
+
+
+@pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
+@pytest.mark.parametrize(("mode", "color"), [("L", 128), ("RGB", (128, 128, 128)), ("CMYK", (127, 127, 127, 127))])
+def test_a_jpeg_whose_pixels_look_like_missing_ones_is_taken(mode, color, progressive):
+    render(encoded(Image.new(mode, SIZE, color), progressive=progressive), DEFAULT)
+
+
+def test_a_jpeg_in_which_a_component_has_no_scan():
+    whole = encoded(SMALL, quality=90, progressive=True)
+    heads = [found.start() for found in re.finditer(rb"\xff\xda", whole)]
+    kept = [whole[: heads[0]]]
+    for start, end in zip(heads, [*heads[1:], len(whole) - 2], strict=True):
+        count = whole[start + 4]
+        if count == 1 and whole[start + 5] == 1:
+            kept.append(whole[start:end])
+    with pytest.raises(BadImage):
+        render(b"".join(kept) + b"\xff\xd9", DEFAULT)
+
+
+PPMS = {
+    "P1": b"P1 64 48 " + b"1 " * 3000,
+    "P2": b"P2 64 48 255 " + b"1 " * 3000,
+    "P3": b"P3 64 48 255 " + b"1 " * 9000,
+    "P4": b"P4 64 48 " + bytes(300),
+    "P5": b"P5 64 48 255 " + bytes(3000),
+    "P5 of 16 bits": b"P5 64 48 65535 " + bytes(6000),
+    "P6": b"P6 64 48 255 " + bytes(9000),
+    "P6 of 1000 levels": b"P6 64 48 1000 " + bytes(18000),
+}
+
+
+@pytest.mark.parametrize("name", PPMS)
+def test_a_ppm_with_too_few_samples(name):
+    with pytest.raises(BadImage):
+        render(PPMS[name], DEFAULT)
+
+
+@pytest.mark.parametrize(("depth", "compression"), [(24, 0), (8, 0), (1, 0), (8, 1), (4, 2)])
+def test_a_bmp_with_too_few_rows(depth, compression):
+    data = b"\1\1" * 20 if compression else bytes(WIDTH * depth // 8 * (HEIGHT - 1))
+    with pytest.raises(BadImage):
+        render(bmp(SIZE, depth, data, bytes(4 << depth) if depth <= 8 else b"", compression), DEFAULT)
+
+
+PACKINGS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg")
+TAGS = {256: (4, [WIDTH]), 257: (4, [HEIGHT]), 258: (3, [8] * 3), 262: (3, [2]), 277: (3, [3]), 278: (4, [16])}
+PACK = {
+    1: bytes,
+    8: zlib.compress,
+    32773: lambda data: b"".join(bytes([127]) + data[at : at + 128] for at in range(0, len(data), 128)),
+}
+STRIP = bytes(range(256)) * 12
+
+
+@pytest.mark.parametrize("packing", PACK)
+@pytest.mark.parametrize("place", range(3))
+def test_a_tiff_one_of_whose_strips_ends_early(packing, place):
+    """The packed data end properly; the others are whole, and lie behind each other."""
+    strips = [PACK[packing](STRIP)] * 3
+    assert render(tiff(TAGS | {259: (3, [packing])}, *strips), DEFAULT).size == SIZE
+    strips[place] = PACK[packing](STRIP[:1024])
+    with pytest.raises(BadImage):
+        render(tiff(TAGS | {259: (3, [packing])}, *strips), DEFAULT)
+
+
+@pytest.mark.parametrize("height", [8, 15])
+@pytest.mark.parametrize("tiles", [False, True], ids=["strips", "tiles"])
+def test_a_tiff_one_of_whose_jpegs_is_too_low(height, tiles):
+    layout = {322: (3, [WIDTH]), 323: (3, [16])} if tiles else {278: (4, [16])}
+    tags = {tag: value for tag, value in TAGS.items() if tag != 278} | layout | {259: (3, [7]), 262: (3, [6])}
+    good, low = encoded(photo(WIDTH, 16), quality=90), encoded(photo(WIDTH, height), quality=90)
+    assert render(tiff(tags, good, good, good, tiles=tiles), DEFAULT).size == SIZE
+    with pytest.raises(BadImage):
+        render(tiff(tags, good, low, good, tiles=tiles), DEFAULT)
+
+
+@pytest.mark.parametrize("subsampling", [1, 2])
+def test_a_tiff_of_subsampled_colors_that_ends_early(subsampling):
+    across = subsampling
+    block = across * across + 2
+    size = (WIDTH // across) * (HEIGHT // across) * block
+    tags = TAGS | {278: (4, [HEIGHT]), 259: (3, [8]), 262: (3, [6]), 530: (3, [across, across])}
+    assert render(tiff(tags, zlib.compress(b"\x80" * size)), DEFAULT).size == SIZE
+    with pytest.raises(BadImage):
+        render(tiff(tags, zlib.compress(b"\x80" * (size // 2))), DEFAULT)
+
+
+FAXES = {2: "tiff_ccitt", 3: "group3", 4: "group4"}
+
+
+@pytest.mark.parametrize("packing", FAXES)
+@pytest.mark.parametrize("rows", [1, 20, 45])
+def test_a_fax_that_has_too_few_rows(packing, rows):
+    """The codes of fewer rows, with the end of the page behind them."""
+    tags = {256: (4, [WIDTH]), 258: (3, [1]), 259: (3, [packing]), 262: (3, [0]), 277: (3, [1])}
+    fax = SMALL.convert("1")
+
+    def strip(height):
+        data = encoded(fax.crop((0, 0, WIDTH, height)), "TIFF", compression=FAXES[packing])
+        start = struct.unpack_from("<I", data, data.index(struct.pack("<HHI", 273, 4, 1)) + 8)[0]
+        return data[start : start + struct.unpack_from("<I", data, data.index(struct.pack("<HHI", 279, 4, 1)) + 8)[0]]
+
+    assert render(tiff(tags | {257: (4, [HEIGHT]), 278: (4, [HEIGHT])}, strip(HEIGHT)), DEFAULT).size == SIZE
+    with pytest.raises(BadImage):
+        render(tiff(tags | {257: (4, [HEIGHT]), 278: (4, [HEIGHT])}, strip(rows)), DEFAULT)
