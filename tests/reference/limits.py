@@ -102,6 +102,11 @@ def tiff_of_shared_strips():
     return data.replace(struct.pack("<8000I", *[0] * 7999, len(row)), struct.pack("<8000I", *[len(row)] * 8000))
 
 
+def raw_profile(exif):
+    """Write EXIF as ImageMagick keeps it in a text."""
+    return b"\nexif\n%8d\n" % (len(exif) + 6) + (b"Exif\0\0" + exif).hex().encode() + b"\n"
+
+
 def random_bytes(count):
     return Random(1).randbytes(count)
 
@@ -184,6 +189,44 @@ CASES = {
         lambda: gif((1, 1), frame((0, 0, 64, 48), bytes(64 * 48)), palette=b"\1"),
     ),
     "a GIF of too many pixels": (TOO_LARGE, lambda: gif((65535, 65535), frame((0, 0, 1, 1), b"\0"), palette=b"\1")),
+    "a GIF whose frame is disposed of": (
+        TOO_LARGE,
+        lambda: gif(
+            (16, 16), b"!\xf9\4\x08\0\0\0\0", b"," + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\2\2\x4c\1\0", palette=b"\1"
+        ),
+    ),
+    "a PNG whose EXIF in a text overlaps": (
+        TAKEN,
+        lambda: PNG[:33] + chunk(b"tEXt", b"Raw profile type exif\0" + raw_profile(overlapping_exif(400, MIB))) + PNG[33:],
+    ),
+    "a PNG whose EXIF in a packed text overlaps": (
+        TAKEN,
+        lambda: (
+            PNG[:33]
+            + chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw_profile(overlapping_exif(400, MIB))))
+            + PNG[33:]
+        ),
+    ),
+    "a JPEG whose directory of EXIF is long": (TAKEN, lambda: jpeg_with_exif(overlapping_exif(65535, MIB))),
+    "a TIFF with a long directory": (
+        TAKEN,
+        lambda: tiff(sized(16, 16) | {tag: (3, [1]) for tag in range(1000, 60_000)}, bytes(256)),
+    ),
+    "a TIFF of many small tiles": (
+        TAKEN,
+        lambda: tiff(sized(4000, 4000, t322=(3, [16]), t323=(3, [16])), *[bytes(256)] * 62_500, tiles=True),
+    ),
+    "a TIFF of very many tiles": (REFUSED, lambda: tiff(sized(8000, 8000, t322=(3, [1]), t323=(3, [1])), bytes(1), tiles=True)),
+    "a TIFF of many small JPEGs": (
+        REFUSED,
+        lambda: tiff(
+            sized(2400, 2400, t259=(3, [7]), t322=(3, [16]), t323=(3, [16])), *[encoded(photo(16, 16, "L"))] * 22_500, tiles=True
+        ),
+    ),
+    "a fax of many short strips": (
+        TAKEN,
+        lambda: tiff(sized(64, 60_000, t258=(3, [1]), t259=(3, [4]), t262=(3, [0]), t278=(3, [1])), *[b"\x80"] * 60_000),
+    ),
     "a GIF with a long comment": (
         TAKEN,
         lambda: GIF[:781] + b"!\xfe" + (b"\xff" + bytes(255)) * (8 * MIB // 256) + b"\0" + GIF[781:],

@@ -15,7 +15,7 @@ from .limits import CASES
 from .measure import encoded, photo
 
 REPOSITORY = Path(__file__).parents[2]
-SECONDS, MEGABYTES = 3, 400
+SECONDS, MEGABYTES = 2, 300
 
 
 @pytest.mark.parametrize("name", CASES)
