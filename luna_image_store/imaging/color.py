@@ -7,6 +7,8 @@ from io import BytesIO
 from PIL import Image, ImageCms, ImageColor
 
 KEPT_TRANSFORMS, MAX_KEPT_PROFILE = 16, 2**16  # the latter in bytes
+MAX_TAGS = 100  # of a profile, as in lcms
+PROCESSING_TAGS = {b"%s2%s%d" % (*pair, number) for pair in ((b"D", b"B"), (b"B", b"D")) for number in range(4)}
 PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 logger = logging.getLogger(__name__)
@@ -61,10 +63,23 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
 
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Make what turns the colors of a profile into sRGB; None where it is a profile of another mode's colors."""
-    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    source = ImageCms.ImageCmsProfile(BytesIO(_without_processing_elements(profile)))
     if source.profile.xcolor_space.strip() != PROFILE_SPACES.get(mode):
         return None
     return ImageCms.ImageCmsTransform(source, _srgb, mode, "RGB")
+
+
+def _without_processing_elements(profile: bytes) -> bytes:
+    """Rename the tags of multi-processing elements, so that the tables or the matrix beside them serve.
+
+    Each of thousands of elements may point to the same bytes: of some kilobytes lcms makes a transform in minutes.
+    """
+    count = min(int.from_bytes(profile[128:132]), MAX_TAGS)
+    cleaned = bytearray(profile)
+    for start in range(132, 132 + 12 * count, 12):
+        if profile[start : start + 4] in PROCESSING_TAGS:
+            cleaned[start : start + 4] = b"none"
+    return bytes(cleaned)
 
 
 _kept_transform = lru_cache(KEPT_TRANSFORMS)(_transform)  # cameras have few profiles, and a transform takes 3 ms to make

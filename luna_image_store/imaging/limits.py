@@ -6,14 +6,18 @@ from luna_image_store.errors import TooManyPixels
 
 MAX_SIDE = 65_500  # pixels that a JPEG of ours can have
 DECODING_SECONDS = 1.5  # of CPU time, for decoders that are written in Python
+PIXELS_PER_SECOND = 30_000_000  # that libjpeg decodes, at the least
 MAX_SCANNED_PIXELS = 4_000_000_000  # each pixel counts once per scan of a JPEG
 
 
 class Deadline:
-    """A limit on the CPU time of this thread; what runs in Python on a stranger's bytes checks it again and again."""
+    """A limit on the CPU time of this thread, which loops in Python over untrusted bytes check again and again.
 
-    def __init__(self, seconds: float = DECODING_SECONDS) -> None:
-        self._end = time.thread_time() + seconds
+    `pixels` that libraries decode within such a loop make it later.
+    """
+
+    def __init__(self, pixels: int = 0) -> None:
+        self._end = time.thread_time() + DECODING_SECONDS + pixels / PIXELS_PER_SECOND
 
     def check(self) -> None:
         """Raise ValueError where the time is used up."""

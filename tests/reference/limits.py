@@ -17,6 +17,7 @@ from luna_image_store.imaging import render as imaging
 
 from .made import chunk, frame, gif, tiff
 from .measure import DEFAULT, encoded, photo
+from .profiles import profile
 
 MIB = 2**20
 SMALL = photo(64, 48)
@@ -60,6 +61,28 @@ def scans(side, count, frame=0xC2):
     tables = segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC4, b"\x10\1" + bytes(15) + b"\xe0")
     scan = segment(0xDA, b"\1\1\0\1\x3f\0") + coded
     return b"\xff\xd8" + tables + segment(frame, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0") + scan * count + b"\xff\xd9"
+
+
+def refining_scans(side, count):
+    """Make a progressive JPEG whose scans refine coefficients, of which none is set."""
+    data = scans(side, 1)
+    scan = data[data.index(b"\xff\xda") : -2]
+    return data[:-2] + scan.replace(b"\1\x3f\0", b"\1\x3f\x10", 1) * count + data[-2:]
+
+
+def endless_profile(count):
+    """Make a profile with a tag of many processing elements, which all point to the same bytes."""
+    segment_bytes = struct.pack(">4sIHH4sIIffff", b"curf", 0, 1, 0, b"parf", 0, 0, 1.0, 1.0, 0.0, 0.0)
+    curves = b"cvst" + struct.pack(">IHH", 0, 3, 3) + struct.pack(">II", 36, len(segment_bytes)) * 3 + segment_bytes
+    element = 16 + 8 * count
+    table = struct.pack(">II", element, len(curves)) * count
+    tag = b"mpet" + struct.pack(">IHHI", 0, 3, 3, count) + table + curves
+    return profile(b"RGB ", {b"D2B0": tag, b"A2B0": tag}, b"XYZ ")
+
+
+def png_rows(side, *pieces):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    return PNG[:8] + header + b"".join(chunk(b"IDAT", piece) for piece in pieces) + PNG[-12:]
 
 
 def zeros(count):
@@ -226,6 +249,37 @@ CASES = {
     "a fax of many short strips": (
         TAKEN,
         lambda: tiff(sized(64, 60_000, t258=(3, [1]), t259=(3, [4]), t262=(3, [0]), t278=(3, [1])), *[b"\x80"] * 60_000),
+    ),
+    "a JPEG with scans behind bytes that look like a segment": (
+        REFUSED,
+        lambda: (lambda data: data[: len(data) // 2] + b"\xff\x01\xff\xff" + data[len(data) // 2 :])(scans(8000, 300)),
+    ),
+    "a JPEG of scans that refine": (REFUSED, lambda: refining_scans(8000, 59)),
+    "a profile of many elements": (TAKEN, lambda: encoded(SMALL, "PNG", icc_profile=endless_profile(5000))),
+    "a PNG with many pieces behind its pixels": (
+        REFUSED,
+        lambda: png_rows(100, zlib.compress(b"\0" + bytes(300)), *[bytes(300)] * 40_000),
+    ),
+    "a TIFF of tiles of a pixel": (
+        REFUSED,
+        lambda: tiff(sized(300, 300, t322=(3, [1]), t323=(3, [1])), *[b"\0"] * 90_000, tiles=True),
+    ),
+    "a TIFF of narrow tiles": (
+        REFUSED,
+        lambda: tiff(
+            sized(100, 60_000, t259=(3, [8]), t322=(3, [1]), t323=(4, [60_000])), *[zlib.compress(bytes(60_000))] * 100, tiles=True
+        ),
+    ),
+    "a TIFF with a JPEG larger than its page": (
+        REFUSED,
+        lambda: tiff(sized(64, 48, t259=(3, [7]), t278=(4, [48])), jpeg_of_size(15_000, 15_000)),
+    ),
+    "a TIFF of planes of many JPEGs": (
+        REFUSED,
+        lambda: tiff(
+            sized(64, 48_000, t258=(3, [8] * 4), t259=(3, [7]), t262=(3, [5]), t277=(3, [4]), t278=(4, [8]), t284=(3, [2])),
+            *[encoded(photo(64, 8, "L"))] * 24_000,
+        ),
     ),
     "a GIF with a long comment": (
         TAKEN,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import zlib
 
 from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
@@ -55,6 +56,30 @@ def tiffs():
     yield "TIFF group 3 in two dimensions", encoded(FAX, "TIFF", compression="group3", tiffinfo={292: 1})
 
 
+def long():
+    """Yield TIFFs whose packed data have more than their rows: each must be taken."""
+    tags = {256: (4, [256]), 257: (4, [64]), 258: (3, [8]), 259: (3, [8]), 262: (3, [1]), 277: (3, [1]), 278: (4, [64])}
+    for level in (0, 9):
+        strip = zlib.compress(bytes(range(256)) * 234, level)
+        yield f"deflate of level {level}", tiff(tags, strip)
+        yield f"deflate of level {level}, differences", tiff(tags | {317: (3, [2])}, strip)
+        yield (
+            f"deflate of level {level}, tiles",
+            tiff({tag: value for tag, value in tags.items() if tag != 278} | {322: (3, [256]), 323: (3, [64])}, strip, tiles=True),
+        )
+        yield (
+            f"deflate of level {level}, YCbCr",
+            tiff(
+                tags | {258: (3, [8] * 3), 262: (3, [6]), 277: (3, [3]), 530: (3, [1, 1])},
+                zlib.compress(bytes(range(256)) * 234, level),
+            ),
+        )
+        yield (
+            f"deflate of level {level}, bits in reverse",
+            tiff(tags | {266: (3, [2])}, bytes(int(f"{byte:08b}"[::-1], 2) for byte in strip)),
+        )
+
+
 def short():
     """Yield files that end properly before their pixels do: each must be refused."""
     for rows in (1, 2, 100, 2046):  # libtiff makes the row at which the codes end white
@@ -97,4 +122,4 @@ def cuts(data):
 
 if __name__ == "__main__":
     outcomes = {f"{name}, cut {place}": digest(data) for name, source in sources() for place, data in enumerate(cuts(source))}
-    print(json.dumps(outcomes | {name: digest(data) for name, data in short()}))
+    print(json.dumps(outcomes | {name: digest(data) for name, data in (*long(), *short())}))

@@ -196,3 +196,33 @@ def test_a_fax_that_has_too_few_rows(packing, rows):
     assert render(tiff(tags | {257: (4, [HEIGHT]), 278: (4, [HEIGHT])}, strip(HEIGHT)), DEFAULT).size == SIZE
     with pytest.raises(BadImage):
         render(tiff(tags | {257: (4, [HEIGHT]), 278: (4, [HEIGHT])}, strip(rows)), DEFAULT)
+
+
+def restarts(data):
+    return [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", data)]
+
+
+@pytest.mark.parametrize("options", [{}, {"subsampling": "4:4:4"}, {"subsampling": "4:2:2"}], ids=["4:2:0", "4:4:4", "4:2:2"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_a_jpeg_that_lacks_restart_intervals_in_its_middle(mode, options):
+    whole = encoded(photo(170, 130, mode), quality=90, restart_marker_blocks=2, **options)
+    assert render(whole, DEFAULT).size == (170, 130)
+    places = restarts(whole)
+    for count in (1, 8):
+        with pytest.raises(BadImage):
+            render(whole[: places[3]] + whole[places[3 + count] :], DEFAULT)
+
+
+def scans_of(data):
+    """Split a JPEG at the heads of its scans."""
+    heads = [found.start() for found in re.finditer(rb"\xff\xda", data)]
+    return [data[start:end] for start, end in zip([0, *heads], [*heads, len(data) - 2], strict=True)]
+
+
+@pytest.mark.parametrize("place", [1, 2, 5])
+@pytest.mark.parametrize("size", [(64, 48), (1600, 1200)], ids=["small", "large"])
+def test_a_progressive_jpeg_that_is_cut_in_a_later_scan_and_closed(size, place):
+    scans = scans_of(encoded(photo(*size), quality=90, progressive=True))
+    cut = b"".join(scans[: place + 1]) + scans[place + 1][: 14 + len(scans[place + 1]) // 3]
+    with pytest.raises(BadImage):
+        render(cut.removesuffix(b"\xff") + b"\xff\xd9", DEFAULT)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .poisoned import PLACES, short, sources
+from .poisoned import PLACES, long, short, sources
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,6 +34,11 @@ def test_a_file_that_is_cut_makes_the_whole_image_or_none(outcomes, name):
     whole = outcomes[0][f"{name}, cut {PLACES - 1}"]
     assert whole != "refused"
     assert {outcomes[0][f"{name}, cut {place}"] for place in range(PLACES)} <= {whole, "refused"}
+
+
+@pytest.mark.parametrize("name", [name for name, _ in long()])
+def test_a_file_with_more_data_than_pixels_is_taken(outcomes, name):
+    assert outcomes[0][name] != "refused"
 
 
 @pytest.mark.parametrize("name", [name for name, _ in short()])

@@ -10,7 +10,7 @@ from luna_image_store.imaging.formats.exif import read_orientation
 from luna_image_store.imaging.formats.source import Source
 from luna_image_store.imaging.limits import MAX_SCANNED_PIXELS
 
-SOI, EOI, SOS, APP1, APP2, PROGRESSIVE = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xC2
+SOI, EOI, SOS, RESTART_INTERVAL, APP1, APP2, PROGRESSIVE = 0xD8, 0xD9, 0xDA, 0xDD, 0xE1, 0xE2, 0xC2
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and restarts
 FRAMES = {0xC0, 0xC1, PROGRESSIVE}  # baseline and extended sequential, in Huffman coding like the progressive one
 OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # lossless, hierarchical; arithmetic takes thirty times as long
@@ -19,13 +19,15 @@ EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 MAX_SEGMENTS = 10_000
 SCALES = (8, 4, 2)  # by which libjpeg can shrink while it decodes
 UNFILLED = range(126, 131)  # libjpeg's grey where it has no data, in any mode, after rounding
+REFINEMENT_PASSES = 6  # that a scan which refines takes, compared with others
 ALL_COEFFICIENTS = 2**64 - 1  # of a block, a bit each
 NOISE = bytes((37 * index + 11) % 251 for index in range(256))  # entropy-coded data, none of them 0xFF
 
 Box = tuple[float, float, float, float]
 
 find_marker = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL).search
-find_marker_in_scan = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL).search  # in scans 0 and restarts follow 0xFF
+find_restarts = re.compile(rb"\xff[\xd0-\xd7]", re.DOTALL).findall
+find_marker_in_scan = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])", re.DOTALL).search  # 0, TEM and restarts belong to a scan
 
 
 def read_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -53,7 +55,7 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         self._data, self._colors = data, colors
         self.exif: list[bytes] = []
         self.profile_parts: dict[int, bytes] = {}
-        self.profile_count = 0
+        self.profile_count = self.restart_interval = 0
         super().__init__(BytesIO(data))
         self.decodermaxblock = len(data)  # in pieces, libjpeg would begin again and again in long padding
 
@@ -66,6 +68,8 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
                 self._add_profile_part(data[start + len(ICC) : end])
             elif marker in FRAMES:
                 self._read_frame(marker, data[start:end])
+            elif marker == RESTART_INTERVAL:
+                self.restart_interval = int.from_bytes(data[start : start + 2])
             elif marker in OTHER_FRAMES:
                 raise ValueError("arithmetic, lossless or hierarchical")
         self.scan, self.scan_components = end, data[start]
@@ -78,7 +82,11 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         self.is_progressive = marker == PROGRESSIVE
         self._size = int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3])
         self._mode = MODES[frame[5]]
-        self.components = frame[6 : 6 + 3 * frame[5] : 3]
+        self.components, sampling = frame[6 : 6 + 3 * frame[5] : 3], frame[7 : 7 + 3 * frame[5] : 3]
+        across, down = (
+            (max(factor >> 4 for factor in sampling), max(factor & 15 for factor in sampling)) if frame[5] > 1 else (1, 1)
+        )
+        self.unit = 8 * across, 8 * down
 
     def _add_profile_part(self, part: bytes) -> None:
         if len(part) > 2:
@@ -106,18 +114,19 @@ class JpegSource(Source):
         file = self._file
         if not file.is_progressive and file.scan_components == len(file.components):
             return self.pixels  # libjpeg stops after such a scan
-        heads = [self._data[file.scan - 2 * file.scan_components - 4 : file.scan], *self._later_scans()]
         coefficients: dict[int, int] = {}
-        for head in heads:
+        passes = 0
+        for head in (self._data[file.scan - 2 * file.scan_components - 4 : file.scan], *self._later_scans()):
             count = head[0]
             first, last, precision = head[1 + 2 * count : 4 + 2 * count]
+            passes += REFINEMENT_PASSES if first and precision >> 4 else 1
+            bits = 0 if precision & 15 else (2 << last) - (1 << first)  # those that no later scan refines
             for component in head[1 : 1 + 2 * count : 2]:
-                bits = 0 if precision & 15 else (2 << last) - (1 << first)  # those that no later scan refines
                 coefficients[component] = coefficients.get(component, 0) | bits
-        if self.pixels * len(heads) > MAX_SCANNED_PIXELS or not coefficients.keys() >= set(file.components):
+        if self.pixels * passes > MAX_SCANNED_PIXELS or not coefficients.keys() >= set(file.components):
             raise ValueError("too many scans, or a component without one")
-        self._is_refined = all(coefficients[component] == ALL_COEFFICIENTS for component in file.components)
-        return self.pixels * len(heads)
+        self._is_refined = file.is_progressive and all(coefficients[item] == ALL_COEFFICIENTS for item in file.components)
+        return self.pixels * passes
 
     def decode(self) -> Image.Image:
         """Return all pixels at full size."""
@@ -136,15 +145,38 @@ class JpegSource(Source):
     def check_complete(self, image: Image.Image, longest: float) -> None:
         """Raise ValueError where the data end before the pixels that were decoded from them do.
 
-        libjpeg goes on without data, and leaves grey. Only where the last pixel is grey, or a progressive image lacks scans, does
-        this cost anything: the image is decoded again with noise behind its data. If that changes a pixel, the data were too short.
+        libjpeg goes on without data, and leaves grey. Only where the last pixel is grey, or the image has scans that another may
+        lack, does this cost anything: it is decoded again with noise behind each scan. A pixel that this changes had no data.
         """
+        if self._count_restarts_missing() > 0:
+            raise ValueError("restart intervals are missing")
         last = image.getpixel((image.width - 1, image.height - 1))
-        if not self._is_refined or all(level in UNFILLED for level in (last if isinstance(last, tuple) else (last,))):
-            end = self._end_of_data()
-            noisy = JpegFile(self._data[:end] + NOISE + self._data[end:], self._colors)
-            if ImageChops.difference(image, self._decode(noisy, longest)[0]).getbbox(alpha_only=False):
-                raise ValueError("pixels are missing")
+        if not self._is_refined:  # what the scans that are missing would refine may not be seen at a reduced scale
+            longest = max(self.size)
+            image, _ = self._decode(JpegFile(self._data, self._colors), longest)
+        elif not all(level in UNFILLED for level in (last if isinstance(last, tuple) else (last,))):
+            return
+        noisy, _ = self._decode(JpegFile(self._add_noise(), self._colors), longest)
+        if ImageChops.difference(image, noisy).getbbox(alpha_only=False):
+            raise ValueError("pixels are missing")
+
+    def _count_restarts_missing(self) -> int:
+        """Return how many restart markers a sequential image of one scan lacks; where one is missing, libjpeg invents pixels."""
+        file = self._file
+        if not file.restart_interval or file.is_progressive or file.scan_components != len(file.components):
+            return 0
+        units = -(-self.size[0] // file.unit[0]) * -(-self.size[1] // file.unit[1])
+        end = next(self._markers(), (EOI, len(self._data)))[1]
+        return -(-units // file.restart_interval) - 1 - len(find_restarts(self._data, file.scan, end))
+
+    def _add_noise(self) -> bytes:
+        parts, start, is_scan = [], 0, True
+        for marker, position in self._markers():
+            if is_scan:
+                parts += [self._data[start : position - 2], NOISE]
+                start = position - 2
+            is_scan = marker == SOS
+        return b"".join((*parts, self._data[start:]))
 
     def _decode(self, file: JpegFile, longest: float) -> tuple[Image.Image, Box]:
         width, height = self.size
@@ -163,9 +195,6 @@ class JpegSource(Source):
             if marker == SOS:
                 yield self._data[position + 2 : position + int.from_bytes(self._data[position : position + 2])]
 
-    def _end_of_data(self) -> int:
-        return next((position - 2 for marker, position in self._markers() if marker == EOI), len(self._data))
-
     def _markers(self) -> Iterator[tuple[int, int]]:
         """Yield the markers behind the first scan, up to the end of the image, and where each ends; not too many."""
         position = self._file.scan
@@ -173,6 +202,8 @@ class JpegSource(Source):
             if not (found := find_marker_in_scan(self._data, position)):
                 return
             marker, position = found[1][0], found.end()
+            if marker == SOI:
+                raise ValueError("an image within a scan")
             yield marker, position
             if marker == EOI:
                 return

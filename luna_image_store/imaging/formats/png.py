@@ -102,7 +102,7 @@ class PngSource(Source):
         left, unpacker = self._packed_size(), zlib.decompressobj()
         for content in self._pixels:
             packed: bytes | memoryview = content
-            while packed and left > 0:
+            while packed and left > 0 and not unpacker.eof:
                 left -= len(unpacker.decompress(packed, MAX_UNPACKED))
                 packed = unpacker.unconsumed_tail
         return left <= 0

@@ -7,8 +7,9 @@ from luna_image_store.imaging.formats.tiff.directory import Directory
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS = 256, 257, 258, 259, 262, 273
 SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PLANAR = 277, 278, 279, 284
-TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT, SUBSAMPLING = 322, 323, 324, 325, 339, 530
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBSAMPLING = 322, 323, 324, 325, 338, 339, 530
 UNPACKED, OLD_JPEG = 1, 6
+ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {
     WHITE_IS_ZERO: 1,
@@ -21,7 +22,7 @@ COLORS = {
     ICCLAB: 3,
 }  # samples, by photometric
 UNSIGNED = {1, 4}  # formats of samples; 4 is unknown
-MAX_SAMPLES, MAX_PIECES = 8, 500_000
+MAX_SAMPLES, MAX_PIECES, MIN_TILE = 6, 500_000, 8  # TIFF 6.0 wants tiles of 16 pixels or more a side
 OVERLAP = 2**24  # bytes by which the pieces together may be longer than twice the file
 
 Piece = tuple[int, int]  # offset and length in bytes
@@ -52,7 +53,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class Page:
-    """A page whose samples have an agreed meaning. `planes` is 1 where the samples of a pixel lie side by side."""
+    """A page whose samples have an agreed meaning.
+
+    `planes` is 1 where the samples of a pixel lie side by side. `alpha` is which of the samples is alpha; if it is associated,
+    the colors are multiplied by it.
+    """
 
     size: tuple[int, int]
     compression: int
@@ -60,8 +65,20 @@ class Page:
     bits: int
     samples: int
     planes: int
+    alpha: int | None
+    is_associated: bool
     subsampling: tuple[int, int]
     layout: Layout
+
+    @property
+    def pixels(self) -> int:
+        """Return the pixels of all pieces, which are unpacked whole however little of the last ones is seen."""
+        return max(self.size[0] * self.size[1], self.layout.width * self.layout.rows)
+
+    @property
+    def used_samples(self) -> int:
+        """Return how many samples matter: the colors, and those up to alpha."""
+        return COLORS[self.photometric] if self.alpha is None else self.alpha + 1
 
     @property
     def samples_in_piece(self) -> int:
@@ -88,7 +105,20 @@ def read_page(tags: Directory) -> Page:
     planes = samples if tags.integer(PLANAR, 1) == 2 else 1
     subsampling = (*tags.integers(SUBSAMPLING, 2), 2, 2)[:2]
     layout = _read_layout(tags, size)
-    page = Page(size, compression, photometric, bits.pop(), samples, planes, (subsampling[0], subsampling[1]), layout)
+    kinds = dict(enumerate(tags.integers(EXTRA_SAMPLES, MAX_SAMPLES), COLORS.get(photometric, 0)))
+    alpha = next((place for place, kind in kinds.items() if kind in (ASSOCIATED, UNASSOCIATED) and place < samples), None)
+    page = Page(
+        size,
+        compression,
+        photometric,
+        bits.pop(),
+        samples,
+        planes,
+        alpha,
+        alpha is not None and kinds[alpha] == ASSOCIATED,
+        (subsampling[0], subsampling[1]),
+        layout,
+    )
     _check_samples(page)
     return page
 
@@ -111,8 +141,8 @@ def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
     width, height = size
     if TILE_WIDTH in tags:
         tile_width, tile_height = tags.integer(TILE_WIDTH, 0), tags.integer(TILE_LENGTH, 0)
-        if min(tile_width, tile_height) < 1:
-            raise ValueError("a tile without pixels")
+        if min(tile_width, tile_height) < MIN_TILE:
+            raise ValueError("tiles that are too small")
         across, down = -(-width // tile_width), -(-height // tile_height)
         return Layout(tile_width, tile_height, across, down, tile_height * across * down)
     rows = min(tags.integer(ROWS_PER_STRIP, height), height)

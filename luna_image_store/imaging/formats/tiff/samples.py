@@ -5,30 +5,26 @@ from functools import lru_cache
 
 from PIL import Image, ImageChops, ImageCms
 
-from luna_image_store.imaging.formats.tiff.page import CIELAB, CMYK, COLORS, ICCLAB, PALETTE, WHITE_IS_ZERO
+from luna_image_store.imaging.formats.tiff.page import CIELAB, CMYK, COLORS, ICCLAB, PALETTE, WHITE_IS_ZERO, Page
 
-ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha; colors are multiplied by the former
 LEVELS_OF_12_BITS = 255 / 4095
 FLIP_SIGN = [level ^ 128 for level in range(256)]
 
 
-def compose(photometric: int, bands: Sequence[Image.Image], extra: Sequence[int], color_map: Sequence[int]) -> Image.Image:
-    """Make an image of bands. `extra` are the kinds of those behind the colors. Alpha of an image in inks is `info["alpha"]`."""
-    count = COLORS[photometric]
-    colors, others = bands[:count], zip(extra, bands[count:], strict=False)
-    if photometric == PALETTE:
+def compose(page: Page, bands: Sequence[Image.Image], color_map: Sequence[int]) -> Image.Image:
+    """Make an image of the bands of a page. Alpha of an image in inks is `info["alpha"]`."""
+    colors = bands[: COLORS[page.photometric]]
+    if page.photometric == PALETTE:
         image = _apply_palette(colors[0], color_map)
-    elif photometric in (CIELAB, ICCLAB):
-        image = _from_lab(colors, is_signed=photometric == CIELAB)
+    elif page.photometric in (CIELAB, ICCLAB):
+        image = _from_lab(colors, is_signed=page.photometric == CIELAB)
     elif len(colors) > 1:
-        image = Image.merge("CMYK" if photometric == CMYK else "RGB", colors)
+        image = Image.merge("CMYK" if page.photometric == CMYK else "RGB", colors)
     else:
         image = _to_grey(colors[0])
-    for kind, alpha in others:
-        if kind in (ASSOCIATED, UNASSOCIATED):
-            image = _add_alpha(image, alpha, kind)
-            break
-    return _invert(image) if photometric == WHITE_IS_ZERO else image
+    if page.alpha is not None and page.alpha < len(bands):
+        image = _add_alpha(image, bands[page.alpha], page.is_associated)
+    return _invert(image) if page.photometric == WHITE_IS_ZERO else image
 
 
 def _to_grey(band: Image.Image) -> Image.Image:
@@ -65,13 +61,13 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
     return ImageCms.ImageCmsTransform(lab, srgb, "LAB", "RGB")
 
 
-def _add_alpha(image: Image.Image, alpha: Image.Image, kind: int) -> Image.Image:
+def _add_alpha(image: Image.Image, alpha: Image.Image, is_associated: bool) -> Image.Image:
     if image.mode == "CMYK":
         image.info["alpha"] = alpha
         return image
     image = image.convert("RGB") if image.mode == "P" else image
     bands = image.split()
-    if kind == ASSOCIATED:
+    if is_associated:
         colors = bands * 3 if image.mode == "L" else bands
         bands = Image.merge("RGBa", (*colors, alpha)).convert("RGBA").split()[: len(bands)]
     return Image.merge(f"{image.mode}A", (*bands, alpha))

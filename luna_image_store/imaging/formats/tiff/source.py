@@ -6,11 +6,12 @@ from luna_image_store.imaging.formats.exif import upright_or
 from luna_image_store.imaging.formats.jpeg import JpegSource
 from luna_image_store.imaging.formats.source import Source
 from luna_image_store.imaging.formats.tiff.directory import Directory
-from luna_image_store.imaging.formats.tiff.page import MAX_SAMPLES, OLD_JPEG, RGB, YCBCR, read_page, read_pieces
+from luna_image_store.imaging.formats.tiff.page import OLD_JPEG, read_page, read_pieces
 from luna_image_store.imaging.formats.tiff.samples import compose
 from luna_image_store.imaging.formats.tiff.unpack import Unpacker
+from luna_image_store.imaging.limits import Deadline
 
-ORIENTATION, COLOR_MAP, EXTRA_SAMPLES, OLD_JPEG_START, PROFILE = 274, 320, 338, 513, 34675
+ORIENTATION, COLOR_MAP, OLD_JPEG_START, PROFILE = 274, 320, 513, 34675
 MAX_PROFILE = 2**22  # bytes
 
 
@@ -28,9 +29,8 @@ class TiffSource(Source):
 
     @property
     def pixels(self) -> int:
-        """Return the pixels of all pieces, which are unpacked whole however little of the last ones is seen."""
-        layout = self._page.layout
-        return max(super().pixels, layout.width * layout.rows)
+        """Return the pixels of all pieces."""
+        return self._page.pixels
 
     def decode(self) -> Image.Image:
         """Return the page."""
@@ -38,12 +38,11 @@ class TiffSource(Source):
         if page.compression == OLD_JPEG:
             return self._decode_old_jpeg()
         unpacker, count = Unpacker(self._data, self._tags, page), page.layout.count
-        pieces = read_pieces(self._tags, page, len(self._data))
-        planes = [unpacker.unpack(pieces[start : start + count]) for start in range(0, len(pieces), count)]
-        bands = [self._arrange(band) for plane in planes for band in plane]
-        photometric = RGB if page.photometric == YCBCR else page.photometric
-        extra, color_map = self._tags.integers(EXTRA_SAMPLES, MAX_SAMPLES), self._tags.integers(COLOR_MAP, 3 << min(page.bits, 8))
-        return compose(photometric, bands, extra, color_map)
+        pieces = read_pieces(self._tags, page, len(self._data))[: count * page.used_samples]
+        columns = [band for start in range(0, len(pieces), count) for band in unpacker.unpack(pieces[start : start + count])]
+        deadline = Deadline(page.pixels)
+        bands = [self._arrange(column, deadline) for column in columns]
+        return compose(page, bands, self._tags.integers(COLOR_MAP, 3 << min(page.bits, 8)))
 
     def _decode_old_jpeg(self) -> Image.Image:
         """Decode a JPEG that is whole within the file; one in parts is not taken."""
@@ -53,13 +52,14 @@ class TiffSource(Source):
         jpeg.count_scanned()
         return jpeg.decode_complete()
 
-    def _arrange(self, column: Image.Image) -> Image.Image:
+    def _arrange(self, column: Image.Image, deadline: Deadline) -> Image.Image:
         """Lay pieces that are one below the other side by side, and cut off what they have beyond the page."""
         layout = self._page.layout
         if (layout.width, layout.rows) == self.size:
             return column
         band = Image.new(column.mode, self.size)
         for number in range(layout.count):
+            deadline.check()
             top = number * layout.height
             piece = column.crop((0, top, layout.width, top + layout.height))
             band.paste(piece, (number % layout.across * layout.width, number // layout.across * layout.height))

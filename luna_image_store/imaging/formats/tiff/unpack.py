@@ -1,13 +1,19 @@
 """Unpacking the pieces of a plane to bands: a band is an image of one sample, all pieces one below the other.
 
-libtiff is given a file of our own directory around the pieces. It sees rows of bytes and not their meaning, except where it has to
-take differences back. A piece that ends early is an error of libtiff, except in fax codes; see `unpack_fax`.
+What is not packed is taken as it is, and what is deflated is inflated by zlib. Everything else goes to libtiff, in a file with our
+own directory around the pieces. It sees rows of bytes and not their meaning, except where it has to take differences back.
+
+A piece that ends early must be an error, since libtiff leaves what is missing as it was in memory. For LZW and PackBits it is one.
+For deflate it is not always, so libtiff is given data that were inflated before and are only stored. For fax see `_unpack_fax`.
 """
 
 import sys
+import zlib
+from collections.abc import Iterator
 from io import BytesIO
+from itertools import accumulate
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin  # noqa: F401  # else Pillow would import forty plug-ins to find the one to save with
 
 from luna_image_store.imaging.formats.jpeg import JpegSource
 from luna_image_store.imaging.formats.tiff.directory import BIG_HEADER_LENGTH, Directory, Value, write_tiff
@@ -35,8 +41,9 @@ from luna_image_store.imaging.formats.tiff.page import (
 from luna_image_store.imaging.limits import MAX_SCANNED_PIXELS, Deadline
 
 FILL_ORDER, FAX_OPTIONS, PREDICTOR, JPEG_TABLES, COEFFICIENTS, REFERENCE_LEVELS = 266, 292, 317, 347, 529, 532
-JPEG, DIFFERENCES, END_OF_JPEG = 7, 2, b"\xff\xd9"
-BYTE_CODES = {UNPACKED, 5, 8, 32773, 32946}  # LZW, deflate, PackBits, and deflate by its old number
+JPEG, DIFFERENCES, END_OF_JPEG, MAX_PADDING = 7, 2, b"\xff\xd9", 32  # the last in pixels
+LZW, PACK_BITS, DEFLATES = 5, 32773, {8, 32946}
+BYTE_CODES = {UNPACKED, LZW, PACK_BITS, *DEFLATES}
 FAX_CODES = {2: "tiff_ccitt", 3: "group3", 4: "group4", 32771: "tiff_raw_16"}  # and their names in Pillow
 JPEG_COLORS = {WHITE_IS_ZERO: "L", BLACK_IS_ZERO: "L", RGB: "RGB", CMYK: "CMYK", YCBCR: "YCbCr"}
 PACKED = {1: ("1", "1"), 2: ("L", "L;2"), 4: ("L", "L;4"), 8: ("L", "L"), 12: ("I;16", "I;12")}  # modes by bits
@@ -54,6 +61,7 @@ UNPACKED_DIFFERENCES = {
     (16, 3): ("RGB", "RGB;16N", 8, 3),
     (16, 4): ("RGBX", "RGBX;16N", 8, 4),
 }
+BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 BIG_ENDIAN = ">"
 NATIVE = "<" if sys.byteorder == "little" else BIG_ENDIAN
 
@@ -79,6 +87,8 @@ class Unpacker:
 
     def __init__(self, data: bytes, tags: Directory, page: Page) -> None:
         self._data, self._tags, self._page = data, tags, page
+        self._deadline, self._scanned = Deadline(page.pixels), 0
+        self._is_bit_reversed = tags.integer(FILL_ORDER, 1) == 2
 
     def unpack(self, pieces: Pieces) -> Bands:
         """Return the bands of the pieces of one plane."""
@@ -92,16 +102,33 @@ class Unpacker:
         if page.photometric == YCBCR:
             self._unpack_bytes(pieces)  # which fails where pieces end early; as colors, libtiff would take them
             return self._unpack_colors(pieces)
-        if self._tags.integer(PREDICTOR, 1) != 1 and page.compression not in (UNPACKED, 32773):
+        if self._tags.integer(PREDICTOR, 1) != 1 and page.compression not in (UNPACKED, PACK_BITS):
             return self._unpack_differences(pieces)
         return self._to_bands(self._unpack_bytes(pieces), page.bits, page.samples_in_piece, self._tags.order)
 
     def _unpack_bytes(self, pieces: Pieces) -> bytes:
-        """Return the rows as they lie in the pieces: to libtiff each byte is a pixel."""
+        """Return the rows as they lie in the pieces."""
         page = self._page
+        if page.compression in DEFLATES:
+            return b"".join(self._inflate(pieces))
+        if page.compression == UNPACKED and not self._is_bit_reversed:
+            return b"".join(self._data[offset : offset + length] for offset, length in pieces)
         width, rows = page.packed_rows(page.layout.rows)
         _, strip = page.packed_rows(page.layout.height)
-        return self._load(pieces, (width, rows), strip, (8, 1), "L", "L").tobytes()
+        return self._load(pieces, (width, rows), strip, (8, 1), "L", "L").tobytes()  # to libtiff each byte is a pixel
+
+    def _inflate(self, pieces: Pieces) -> Iterator[bytes]:
+        """Yield as many bytes of each piece as its rows have."""
+        page = self._page
+        for number, (offset, length) in enumerate(pieces):
+            width, rows = page.packed_rows(page.layout.rows_of(number))
+            packed = self._data[offset : offset + length]
+            inflated = zlib.decompressobj().decompress(
+                packed.translate(BITS_REVERSED) if self._is_bit_reversed else packed, width * rows
+            )
+            if len(inflated) < width * rows:
+                raise ValueError("rows are missing")
+            yield inflated
 
     def _unpack_differences(self, pieces: Pieces) -> Bands:
         page, depth = self._page, (self._page.bits, self._page.samples_in_piece)
@@ -164,20 +191,26 @@ class Unpacker:
         more: dict[int, Value] | None = None,
         appendix: bytes = b"",
     ) -> Image.Image:
+        """Let libtiff unpack pieces of `strip` rows, of samples of `depth`: bits, and number for a pixel."""
         bits, samples = depth
+        content, fill_order = self._data, self._tags.integer(FILL_ORDER, 1)
+        if self._page.compression in DEFLATES:
+            stored = [zlib.compress(data, 0) for data in self._inflate(pieces)]
+            content, fill_order = b"".join(stored), 1
+            pieces = list(zip(accumulate(map(len, stored), initial=0), map(len, stored), strict=False))
         tags: dict[int, Value] = {
             WIDTH: size[:1],
             LENGTH: size[1:],
             BITS: (bits,) * samples,
             COMPRESSION: (self._page.compression,),
             PHOTOMETRIC: (BLACK_IS_ZERO,),
-            FILL_ORDER: (self._tags.integer(FILL_ORDER, 1),),
+            FILL_ORDER: (fill_order,),
             STRIP_OFFSETS: tuple(BIG_HEADER_LENGTH + offset for offset, _ in pieces),
             SAMPLES: (samples,),
             ROWS_PER_STRIP: (strip,),
             STRIP_COUNTS: tuple(length for _, length in pieces),
         }
-        image = UnpackedFile(write_tiff(self._tags.order, tags | (more or {}), self._data, appendix), size, mode, raw_mode)
+        image = UnpackedFile(write_tiff(self._tags.order, tags | (more or {}), content, appendix), size, mode, raw_mode)
         image.load()
         return image
 
@@ -189,7 +222,8 @@ class Unpacker:
             return [Image.frombytes(mode, size, rows, "raw", raw_mode)]
         width = bits // 8
         high = 0 if order == BIG_ENDIAN else width - 1
-        return [Image.frombytes("L", size, rows[width * sample + high :: width * samples]) for sample in range(samples)]
+        used = range(min(samples, self._page.used_samples))
+        return [Image.frombytes("L", size, rows[width * sample + high :: width * samples]) for sample in used]
 
     def _decode_jpegs(self, pieces: Pieces) -> Bands:
         """Decode pieces each of which is a JPEG, whose tables may be in the directory."""
@@ -198,13 +232,14 @@ class Unpacker:
         if colors is None or page.bits != 8:
             raise ValueError("a JPEG of colors that JPEGs do not have")
         column = Image.new("RGB" if colors == "YCbCr" else colors, (layout.width, layout.rows))
-        deadline, scanned = Deadline(), 0
         for number, piece in enumerate(pieces):
-            deadline.check()
+            self._deadline.check()
             jpeg, rows = JpegSource(self._jpeg_of(piece), colors), layout.rows_of(number)
-            scanned += jpeg.count_scanned()
-            if jpeg.size[0] < layout.width or jpeg.size[1] < rows or scanned > MAX_SCANNED_PIXELS:
-                raise ValueError("a JPEG that is too small, or has too many scans")
+            self._scanned += jpeg.count_scanned()
+            width, height = jpeg.size
+            is_fitting = layout.width <= width < layout.width + MAX_PADDING and rows <= height < layout.height + MAX_PADDING
+            if not is_fitting or self._scanned > MAX_SCANNED_PIXELS:
+                raise ValueError("a JPEG of another size, or too many scans")
             image = jpeg.decode_complete()
             if image.mode != column.mode:
                 raise ValueError("a JPEG of other colors")
