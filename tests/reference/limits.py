@@ -17,7 +17,7 @@ from luna_image_store.imaging import render as imaging
 
 from .made import chunk, frame, gif, tiff
 from .measure import DEFAULT, encoded, photo
-from .profiles import profile
+from .profiles import DISPLAY_P3, SRGB_CURVE, profile, xyz
 
 MIB = 2**20
 SMALL = photo(64, 48)
@@ -72,12 +72,12 @@ def refining_scans(side, count):
 
 def endless_profile(count):
     """Make a profile with a tag of many processing elements, which all point to the same bytes."""
-    segment_bytes = struct.pack(">4sIHH4sIIffff", b"curf", 0, 1, 0, b"parf", 0, 0, 1.0, 1.0, 0.0, 0.0)
-    curves = b"cvst" + struct.pack(">IHH", 0, 3, 3) + struct.pack(">II", 36, len(segment_bytes)) * 3 + segment_bytes
-    element = 16 + 8 * count
-    table = struct.pack(">II", element, len(curves)) * count
-    tag = b"mpet" + struct.pack(">IHHI", 0, 3, 3, count) + table + curves
-    return profile(b"RGB ", {b"D2B0": tag, b"A2B0": tag}, b"XYZ ")
+    curve = b"curf" + bytes(4) + struct.pack(">HH", 1, 0) + b"parf" + bytes(8) + struct.pack(">4f", 1.1, 1, 0, 0)
+    element = b"cvst" + bytes(4) + struct.pack(">HH", 3, 3) + struct.pack(">II", 36, len(curve)) * 3 + curve
+    head = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, count)
+    elements = head + struct.pack(">II", 16 + 8 * count, len(element)) * count + element
+    columns = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ"), map(xyz, zip(*DISPLAY_P3, strict=True)), strict=True))
+    return profile(b"RGB ", columns | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), SRGB_CURVE) | {b"D2B0": elements})
 
 
 def png_rows(side, *pieces):

@@ -81,3 +81,65 @@ def tiff(tags, *strips, order="<", tiles=False):
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", offset + offset % 2)
     pages = struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
     return head + b"".join(strips) + bytes(offset % 2) + pages + values
+
+
+def segment(marker, body):
+    """Write a segment of a JPEG."""
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def lzw(symbols, bits, early=0, most_significant_first=False, end=True):
+    """Pack symbols of so many bits by LZW with growing codes: for a GIF as it is, for a TIFF with `early` codes and from the left."""
+    clear, table, codes = 1 << bits, {}, [(1 << bits, bits + 1)]
+    code, width, following = None, bits + 1, (1 << bits) + 2
+    for symbol in symbols:
+        if (code, symbol) in table or code is None:
+            code = table.get((code, symbol), symbol)
+            continue
+        codes.append((code, width))
+        table[code, symbol], code, following = following, symbol, following + 1
+        width = min(12, max(width, (following - 1 + early).bit_length()))
+        if following == 4094:
+            codes.append((clear, width))
+            table, width, following = {}, bits + 1, clear + 2
+    codes += [(code, width)] if code is not None else []
+    codes += [(clear + 1, min(12, max(width, (following + early).bit_length())))] if end else []
+    if most_significant_first:
+        digits = "".join(f"{code:0{width}b}" for code, width in codes)
+        return int(digits + "0" * (-len(digits) % 8), 2).to_bytes((len(digits) + 7) // 8)
+    digits = "".join(f"{code:0{width}b}" for code, width in reversed(codes))
+    return int(digits, 2).to_bytes((len(digits) + 7) // 8, "little")
+
+
+def pack_bits(data):
+    """Pack bytes by PackBits: runs of three and more, and what lies between them."""
+    packed_data, literal, place = bytearray(), bytearray(), 0
+
+    def flush():
+        for start in range(0, len(literal), 128):
+            packed_data.extend(bytes([len(literal[start : start + 128]) - 1]) + literal[start : start + 128])
+        literal.clear()
+
+    while place < len(data):
+        length = 1
+        while length < 128 and data[place : place + 1] == data[place + length : place + length + 1]:
+            length += 1
+        if length > 2:
+            flush()
+            packed_data += bytes([257 - length, data[place]])
+        else:
+            literal.extend(data[place : place + length])
+        place += length
+    flush()
+    return bytes(packed_data)
+
+
+def change_tag(data, tag, *, number=None, kind=None, count=None, value=None):
+    """Change the entry of a tag in the first directory of a little-endian TIFF."""
+    changed, (start,) = bytearray(data), struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    place = next(at for at in range(start + 2, start + 2 + 12 * entries, 12) if struct.unpack_from("<H", data, at)[0] == tag)
+    for form, offset, new in (("<H", 0, number), ("<H", 2, kind), ("<I", 4, count), ("<I", 8, value)):
+        if new is not None:
+            struct.pack_into(form, changed, place + offset, new)
+    return bytes(changed)
