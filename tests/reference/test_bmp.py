@@ -94,3 +94,31 @@ def test_the_profile_of_a_bmp(lossless, space):
 def test_the_alpha_of_16_bits_that_is_unset_means_nothing(lossless):
     masks = (0x7C00, 0x3E0, 0x1F, 0x8000)
     assert levels_apart(rendered(with_header(56, 16, words(0x7C00, 0x7C00), masks))[0], Image.new("RGB", (20, 10), "red")) == 0
+
+
+BYTES = {
+    "red lowest": (0xFF, 0xFF00, 0xFF0000, 0),
+    "red lowest, with alpha": (0xFF, 0xFF00, 0xFF0000, 0xFF000000),
+    "as usual": (0xFF0000, 0xFF00, 0xFF, 0),
+    "alpha lowest": (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
+    "shifted": (0xFF000000, 0xFF0000, 0xFF00, 0),
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+@pytest.mark.parametrize("length", [56, 124])
+def test_bit_fields_of_bytes(lossless, name, length):
+    red, green, blue, alpha = BYTES[name]
+    rows = b"".join(struct.pack("<I", pixel) * 10 for pixel in (red | alpha, green | blue)) * 10
+    expected = Image.new("RGB", (20, 10), "white" if alpha else (0, 255, 255))
+    expected.paste("red", (0, 0, 10, 10))
+    assert levels_apart(rendered(with_header(length, 32, rows, BYTES[name]))[0], expected) == 0
+
+
+def test_bit_fields_with_alpha_behind_a_header_of_version_1(lossless):
+    rows = words(0xFC00, 0x001F)
+    head = struct.pack("<IiiHHIIiiII", 40, 20, 10, 1, 16, 6, len(rows), 0, 0, 0, 0)
+    masks = struct.pack("<IIII", 0x7C00, 0x3E0, 0x1F, 0x8000)
+    expected = Image.new("RGB", (20, 10), "white")
+    expected.paste("red", (0, 0, 10, 10))
+    assert levels_apart(rendered(b"BM" + struct.pack("<IHHI", 0, 0, 0, 70) + head + masks + rows)[0], expected) == 0

@@ -14,7 +14,8 @@ from luna_image_store.imaging.formats.source import Source
 
 FILE_HEADER, CORE_HEADER, INFO_HEADER, V3_HEADER, V5_HEADER = 14, 12, 40, 56, 124  # lengths in bytes
 EMBEDDED = b"DEBM"  # where the profile of a V5 header is
-RLE8, RLE4, BIT_FIELDS = 1, 2, 3
+RLE8, RLE4, BIT_FIELDS, ALPHA_BIT_FIELDS = 1, 2, 3, 6
+BYTE_MASKS = {0xFF << shift: shift // 8 for shift in (0, 8, 16, 24)}  # and the place of the byte
 MAX_RLE_PIXELS = 4_000_000  # decoded in Python
 GREYS: dict[tuple[str, int], Iterable[int]] = {("1", 4): (0, 255), ("1", 8): (0, 255), ("L", 4): range(16)}
 
@@ -48,9 +49,10 @@ class BmpSource(Source):
             self._bits, self._compression = struct.unpack_from("<10xH", header)[0], 0
         else:
             self._bits, self._compression = struct.unpack_from("<14xHI", header)
-        if self._has_words():
+        self._masks = self._read_masks()
+        if self._masks:
             width, height = struct.unpack_from("<4xii", header)
-            self.size = width, abs(height)
+            self.size, self._is_bottom_up = (width, abs(height)), height > 0
         else:
             self._file = BmpFile(data, self._bits)
             self.size = self._file.size
@@ -62,8 +64,8 @@ class BmpSource(Source):
         """Return all pixels. Alpha is often left unset: where all of it is 0, nothing is meant to be clear."""
         if self._compression in (RLE8, RLE4):
             image = self._decode_runs()
-        elif self._has_words():
-            image = self._decode_words()
+        elif self._masks:
+            image = self._decode_fields()
         else:
             self._file.load()
             image = self._file
@@ -71,8 +73,14 @@ class BmpSource(Source):
             image.putalpha(255)
         return image
 
-    def _has_words(self) -> bool:
-        return self._compression == BIT_FIELDS and self._bits == 16
+    def _read_masks(self) -> tuple[int, ...]:
+        """Return the masks of red, green, blue and perhaps alpha; none where there are none, or such that Pillow must look at them."""
+        if self._compression not in (BIT_FIELDS, ALPHA_BIT_FIELDS) or self._bits not in (16, 32):
+            return ()
+        count = 4 if len(self._header) >= V3_HEADER or self._compression == ALPHA_BIT_FIELDS else 3
+        masks = struct.unpack_from(f"<{count}I", self._data, FILE_HEADER + INFO_HEADER)
+        masks = masks if masks[-1] else masks[:3]
+        return masks if self._bits == 16 or all(mask in BYTE_MASKS for mask in masks) else ()
 
     def _decode_runs(self) -> Image.Image:
         indexes = decode_run_lengths(self._data[self._file.tile[0].offset :], self.size, self._compression == RLE4)
@@ -81,15 +89,19 @@ class BmpSource(Source):
         image.load()
         return image
 
-    def _decode_words(self) -> Image.Image:
-        """Return pixels of 16 bits, of which each channel has those of its mask."""
-        masks = struct.unpack_from(f"<{4 if len(self._header) >= V3_HEADER else 3}I", self._data, FILE_HEADER + INFO_HEADER)
-        stride, is_bottom_up = (self.size[0] * 2 + 3) & ~3, self._header[11] < 128
-        rows = self._data[self._pixels : self._pixels + stride * self.size[1]]
-        words = Image.frombytes("I;16", self.size, rows, "raw", "I;16", stride, -1 if is_bottom_up else 1).convert("I")
-        channels = [words.point(_levels_of_words(mask), "L") for mask in masks if mask]
-        if len(channels) < 3:
+    def _decode_fields(self) -> Image.Image:
+        """Return pixels of 16 bits, of which each channel has those of its mask, or of 32, of which each channel has a byte."""
+        if not all(self._masks):
             raise ValueError("bit fields without a mask")
+        width, height = self.size
+        stride, direction = (width * self._bits // 8 + 3) & ~3, -1 if self._is_bottom_up else 1
+        rows = self._data[self._pixels : self._pixels + stride * height]
+        if self._bits == 16:
+            words = Image.frombytes("I;16", self.size, rows, "raw", "I;16", stride, direction).convert("I")
+            channels = [words.point(_levels_of_words(mask), "L") for mask in self._masks]
+        else:
+            planes = (rows[BYTE_MASKS[mask] :: 4] for mask in self._masks)
+            channels = [Image.frombytes("L", self.size, plane, "raw", "L", 0, direction) for plane in planes]
         return Image.merge("RGBA" if len(channels) == 4 else "RGB", channels)
 
     def _read_profile(self) -> bytes | None:
