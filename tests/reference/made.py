@@ -89,7 +89,7 @@ def segment(marker, body):
 
 
 def lzw(symbols, bits, early=0, most_significant_first=False, end=True):
-    """Pack symbols of so many bits by LZW with growing codes: for a GIF as it is, for a TIFF with `early` codes and from the left."""
+    """Pack symbols of so many bits by LZW with growing codes: for a GIF as it is, for a TIFF with `early` codes from the left."""
     clear, table, codes = 1 << bits, {}, [(1 << bits, bits + 1)]
     code, width, following = None, bits + 1, (1 << bits) + 2
     for symbol in symbols:

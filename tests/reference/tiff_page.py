@@ -48,9 +48,7 @@ def differences(data, width, samples, depth, order):
     form = f"{order}{width * samples}{'B' if depth == 8 else 'H'}"
     rows = (struct.unpack_from(form, data, start) for start in range(0, len(data), struct.calcsize(form)))
     return b"".join(
-        struct.pack(
-            form, *((value - before) % 2**depth for before, value in zip((*[0] * samples, *row), row, strict=False))
-        )
+        struct.pack(form, *((value - before) % 2**depth for before, value in zip((*[0] * samples, *row), row, strict=False)))
         for row in rows
     )
 
