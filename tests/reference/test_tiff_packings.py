@@ -55,19 +55,11 @@ def is_rare(bands, depth, planar, predictor):
     return predictor == 2 and not planar and len(bands) > (6 if depth == 8 else 4)
 
 
-def expect_failure(request, reason):
-    request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
-
 @pytest.mark.parametrize(("packing", "predictor"), PACKED, ids=NAMES)
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 @pytest.mark.parametrize(("colors", "depth"), CASES, ids=[f"{colors} of {depth} bits" for colors, depth in CASES])
-def test_samples(request, lossless, colors, depth, extra, packing, predictor):
+def test_samples(lossless, colors, depth, extra, packing, predictor):
     photometric, bands, meaning = COLORS[colors]
-    if predictor == 2 and depth == 8 and 2 in extra and len(bands) + extra.index(2) > 3:
-        expect_failure(request, "of differences of more than four samples, alpha behind the fourth is lost")
-    if colors == "palette" and 2 in extra:
-        expect_failure(request, "alpha in a plane of its own, beside a palette, has the mode of the palette")
     expected = on_white(meaning, ALPHA) if 2 in extra else meaning
     bands = [*bands, *(ALPHA if kind == 2 else OTHER for kind in extra)]
     more = {"t320": (3, MAP)} if colors == "palette" else {}
@@ -87,10 +79,8 @@ def test_samples(request, lossless, colors, depth, extra, packing, predictor):
 @pytest.mark.parametrize(("packing", "predictor"), PACKED, ids=NAMES)
 @pytest.mark.parametrize("depth", [8, 16], ids=["8 bits", "16 bits"])
 @pytest.mark.parametrize("colors", ["grey", "white is zero", "RGB", "inks"])
-def test_samples_that_alpha_is_multiplied_into(request, lossless, colors, depth, packing, predictor):
+def test_samples_that_alpha_is_multiplied_into(lossless, colors, depth, packing, predictor):
     photometric, bands, meaning = COLORS[colors]
-    if colors == "inks":
-        expect_failure(request, "alpha that is multiplied into inks is taken for alpha that is not")
     bands = [*(ImageChops.multiply(band, ALPHA) for band in bands), ALPHA]
     for order, planar, layout in LAYOUTS:
         data = page(photometric, bands, depth, order, (1,), layout, planar, predictor, packing)

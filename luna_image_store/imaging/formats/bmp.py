@@ -74,7 +74,7 @@ class BmpSource(Source):
         return image
 
     def _read_masks(self) -> tuple[int, ...]:
-        """Return the masks of red, green, blue and perhaps alpha; none where there are none, or such that Pillow must look at them."""
+        """Return the masks of red, green, blue and perhaps alpha; none where Pillow reads the pixels without, or refuses them."""
         if self._compression not in (BIT_FIELDS, ALPHA_BIT_FIELDS) or self._bits not in (16, 32):
             return ()
         count = 4 if len(self._header) >= V3_HEADER or self._compression == ALPHA_BIT_FIELDS else 3

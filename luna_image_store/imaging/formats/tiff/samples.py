@@ -62,12 +62,15 @@ def _lab_transform() -> ImageCms.ImageCmsTransform:
 
 
 def _add_alpha(image: Image.Image, alpha: Image.Image, is_associated: bool) -> Image.Image:
+    image = image.convert("RGB") if image.mode == "P" else image
+    if is_associated:
+        image = Image.merge(image.mode, [_divide(band, alpha) for band in image.split()])
     if image.mode == "CMYK":
         image.info["alpha"] = alpha
         return image
-    image = image.convert("RGB") if image.mode == "P" else image
-    bands = image.split()
-    if is_associated:
-        colors = bands * 3 if image.mode == "L" else bands
-        bands = Image.merge("RGBa", (*colors, alpha)).convert("RGBA").split()[: len(bands)]
-    return Image.merge(f"{image.mode}A", (*bands, alpha))
+    return Image.merge(f"{image.mode}A", (*image.split(), alpha))
+
+
+def _divide(band: Image.Image, alpha: Image.Image) -> Image.Image:
+    """Take alpha out of a band that was multiplied by it."""
+    return Image.merge("RGBa", (band, band, band, alpha)).convert("RGBA").getchannel("R")

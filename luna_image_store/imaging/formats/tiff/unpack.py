@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from itertools import accumulate
 
-from PIL import Image, ImageFile, TiffImagePlugin  # noqa: F401  # else Pillow would import forty plug-ins to find the one to save with
+from PIL import Image, ImageChops, ImageFile, TiffImagePlugin  # noqa: F401  # else Pillow would import forty plug-ins to find the one to save with
 
 from luna_image_store.imaging.formats.jpeg import JpegSource
 from luna_image_store.imaging.formats.tiff.directory import BIG_HEADER_LENGTH, Directory, Value, write_tiff
@@ -47,15 +47,13 @@ BYTE_CODES = {UNPACKED, LZW, PACK_BITS, *DEFLATES}
 FAX_CODES = {2: "tiff_ccitt", 3: "group3", 4: "group4", 32771: "tiff_raw_16"}  # and their names in Pillow
 JPEG_COLORS = {WHITE_IS_ZERO: "L", BLACK_IS_ZERO: "L", RGB: "RGB", CMYK: "CMYK", YCBCR: "YCbCr"}
 PACKED = {1: ("1", "1"), 2: ("L", "L;2"), 4: ("L", "L;4"), 8: ("L", "L"), 12: ("I;16", "I;12")}  # modes by bits
-PACKED_INDEXES = {1: ("P", "P;1"), 2: ("P", "P;2"), 4: ("P", "P;4"), 8: ("P", "P")}
+PACKED_INDEXES = {1: ("P", "P;1"), 2: ("P", "P;2"), 4: ("P", "P;4"), 8: ("L", "L")}
 # Modes in which Pillow unpacks pixels of differences, by bits and samples, and the bits and samples that they leave.
 UNPACKED_DIFFERENCES = {
     (8, 1): ("L", "L", 8, 1),
     (8, 2): ("LA", "LA", 8, 2),
     (8, 3): ("RGB", "RGB", 8, 3),
     (8, 4): ("RGBX", "RGBX", 8, 4),
-    (8, 5): ("CMYK", "CMYKX", 8, 4),
-    (8, 6): ("CMYK", "CMYKXX", 8, 4),
     (16, 1): ("LA", "LA", 16, 1),
     (16, 2): ("RGBX", "RGBX", 16, 2),
     (16, 3): ("RGB", "RGB;16N", 8, 3),
@@ -132,6 +130,8 @@ class Unpacker:
 
     def _unpack_differences(self, pieces: Pieces) -> Bands:
         page, depth = self._page, (self._page.bits, self._page.samples_in_piece)
+        if self._tags.integer(PREDICTOR, 1) == DIFFERENCES and page.bits == 8 and depth not in UNPACKED_DIFFERENCES:
+            return [_accumulate(band) for band in self._to_bands(self._unpack_bytes(pieces), *depth)]
         if self._tags.integer(PREDICTOR, 1) != DIFFERENCES or depth not in UNPACKED_DIFFERENCES:
             raise ValueError("differences of a rare kind")
         mode, raw_mode, bits, samples = UNPACKED_DIFFERENCES[depth]
@@ -250,3 +250,14 @@ class Unpacker:
         data = self._data[piece[0] : sum(piece)]
         tables = self._tags.content(JPEG_TABLES)
         return tables.removesuffix(END_OF_JPEG) + data[2:] if tables else data
+
+
+def _accumulate(band: Image.Image) -> Image.Image:
+    """Take differences back: add to each pixel the ones before it in its row, twice as many of them in each round."""
+    step = 1
+    while step < band.width:
+        shifted = Image.new("L", band.size)
+        shifted.paste(band, (step, 0))
+        band = ImageChops.add_modulo(band, shifted)
+        step *= 2
+    return band
