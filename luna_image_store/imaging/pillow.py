@@ -24,7 +24,7 @@ def pillow_problem(allow_plain: bool) -> str | None:
 
 
 def configure_pillow() -> None:
-    """Register the encoder of JPEG; keep remarks on odd files, which are their senders' affair, off stderr.
+    """Register the encoder of JPEG, and keep warnings about broken uploads off stderr.
 
     Pillow's own limit on pixels stays on behind IMAGES.MAX_PIXELS.
     """

@@ -25,9 +25,9 @@ def read_orientation(exif: bytes) -> int:
 
 
 def _orientation(order: str, kind: int, value: bytes) -> int:
-    return upright_or(struct.unpack_from(order + INTEGERS[kind], value)[0]) if kind in INTEGERS else UPRIGHT
+    return valid_orientation(struct.unpack_from(order + INTEGERS[kind], value)[0]) if kind in INTEGERS else UPRIGHT
 
 
-def upright_or(orientation: int) -> int:
+def valid_orientation(orientation: int) -> int:
     """Return an orientation, or 1 where there is none of that number."""
     return orientation if 1 <= orientation <= 8 else UPRIGHT

@@ -75,7 +75,7 @@ class PngSource(Source):
 
     def decode(self) -> Image.Image:
         """Return all pixels."""
-        image = PngImagePlugin.PngImageFile(BytesIO(b"".join(self._essence())))
+        image = PngImagePlugin.PngImageFile(BytesIO(b"".join(self._minimal_file())))
         _scale_key(image)
         image.load()
         last_row = image.crop((0, image.height - 1, image.width, image.height))
@@ -83,8 +83,8 @@ class PngSource(Source):
             raise ValueError("rows are missing")
         return image
 
-    def _essence(self) -> Iterator[bytes | memoryview]:
-        """Yield the file anew, of what makes the pixels only. Pillow does not look at the CRC of pixels."""
+    def _minimal_file(self) -> Iterator[bytes | memoryview]:
+        """Yield a file of what makes the pixels, and nothing else. Pillow does not check the CRC of pixels."""
         yield SIGNATURE
         yield _write_chunk(b"IHDR", self._header)
         if self._color_type == PALETTE:

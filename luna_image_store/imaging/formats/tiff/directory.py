@@ -1,7 +1,7 @@
-"""The directory of a TIFF: reading the first one of a stranger's file, and writing one of our own.
+"""The directory of a TIFF: reading the first one of an upload, and writing one of our own.
 
 Only what is asked for is read, so what else a directory has costs nothing. What libtiff is given is a BigTIFF with our own
-directory around the stranger's bytes: it sees the tags that make the pixels, checked, and no others.
+directory around the bytes of the upload: it sees the tags that make the pixels, checked, and no others.
 """
 
 import struct
@@ -41,12 +41,12 @@ class Directory:
     def __contains__(self, tag: int) -> bool:
         return tag in self._entries
 
-    def integers(self, tag: int, most: int) -> tuple[int, ...]:
-        """Return the first values of a tag, `most` at the most; none where it is missing or has no integers."""
+    def integers(self, tag: int, limit: int) -> tuple[int, ...]:
+        """Return the first values of a tag, at most `limit`; none where it is missing or has no integers."""
         kind, count, _ = self._entries.get(tag, (0, 0, b""))
         if kind not in INTEGERS:
             return ()
-        count = min(count, most)
+        count = min(count, limit)
         data = self._value(tag, count * LENGTHS[kind])
         return struct.unpack_from(f"{self.order}{len(data) // LENGTHS[kind]}{INTEGERS[kind]}", data)
 

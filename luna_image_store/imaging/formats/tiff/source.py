@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from luna_image_store.imaging.formats.exif import upright_or
+from luna_image_store.imaging.formats.exif import valid_orientation
 from luna_image_store.imaging.formats.jpeg import JpegSource
 from luna_image_store.imaging.formats.source import Source
 from luna_image_store.imaging.formats.tiff.directory import Directory
@@ -24,7 +24,7 @@ class TiffSource(Source):
         self._data, self._tags = data, Directory(data)
         self._page = read_page(self._tags)
         self.size = self._page.size
-        self.orientation = upright_or(self._tags.integer(ORIENTATION, 1))
+        self.orientation = valid_orientation(self._tags.integer(ORIENTATION, 1))
         self.profile = self._tags.content(PROFILE)[:MAX_PROFILE] or None
 
     @property
