@@ -115,7 +115,7 @@ def _fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
 def _shrink(source: JpegSource, longest: int, settings: RenderSettings, is_new: bool = False) -> Image.Image:
     """Decode a JPEG at a reduced scale and bring it to its final size, colors and orientation.
 
-    A new one is checked for missing pixels. Saving is the hot path, so this step is then bicubic: it takes half the time of Lanczos.
+    A new one is checked for missing pixels. Saving is the hot path, so this step is bicubic then: in half the time of Lanczos.
     """
     resampling, ratio = (Resampling.BICUBIC, 1.5) if is_new else (Resampling.LANCZOS, 2)
     image, box = source.decode_reduced(ratio * longest)
