@@ -24,7 +24,7 @@ def by_vips(data):
     """Render as the service does: the first page, upright, in sRGB of 8 bits, on white."""
     image = pyvips.Image.new_from_buffer(data, "", fail_on="truncated").autorot()
     if image.get_typeof("icc-profile-data"):
-        image = image.icc_transform("srgb", embedded=True, intent="perceptual")
+        image = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=8)
     elif image.interpretation != "b-w":
         image = image.colourspace("b-w" if image.interpretation == "grey16" else "srgb")
     if image.hasalpha():
