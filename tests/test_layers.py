@@ -53,7 +53,7 @@ WITHIN_A_LAYER = {
     *(("imaging.formats", f"imaging.formats.{name}") for name in ("bmp", "gif", "jpeg", "png", "ppm", "source", "tiff.source")),
     *((f"imaging.formats.{name}", "imaging.formats.source") for name in ("bmp", "gif", "jpeg", "png", "ppm", "tiff.source")),
     *((f"imaging.formats.{name}", "imaging.formats.exif") for name in ("jpeg", "png", "tiff.source")),
-    *((f"imaging.formats.{name}", "imaging.limits") for name in ("bmp_run_lengths", "jpeg", "ppm", "tiff.unpack")),
+    *((f"imaging.formats.{name}", "imaging.limits") for name in ("bmp_run_lengths", "jpeg", "ppm", "tiff.source", "tiff.unpack")),
     *((f"imaging.formats.tiff.{name}", "imaging.formats.jpeg") for name in ("source", "unpack")),
     *((f"imaging.formats.tiff.{name}", "imaging.formats.tiff.directory") for name in ("page", "source", "unpack")),
     *((f"imaging.formats.tiff.{name}", "imaging.formats.tiff.page") for name in ("samples", "source", "unpack")),
