@@ -12,6 +12,7 @@ from tests.pictures import LYING, ORIENTATION
 
 from .made import adam7, chunk, packed
 from .measure import DEFAULT, levels_apart, photo, rendered
+from .profiles import DISPLAY_P3, SRGB_CURVE, matrix_profile
 
 SIZE = WIDTH, HEIGHT = 24, 20
 SOURCE = photo(*SIZE, "RGBA")
@@ -235,3 +236,30 @@ def test_exif_turns_an_image_wherever_it_is(lossless, name, place, color):
     parts = (EXIFS[name], pixels) if place == "before" else (pixels, EXIFS[name])
     image = rendered(header(color, (HEIGHT, WIDTH)) + b"".join(parts) + END)[0]
     assert levels_apart(image, given.convert("RGB")) == 0
+
+
+@pytest.mark.xfail(strict=True, reason="an end chunk that is missing or broken refuses a PNG all of whose pixels are there")
+@pytest.mark.parametrize("cut", [4, 8, 12], ids=["its CRC", "its name", "all of it"])
+def test_an_end_chunk_that_is_missing_is_no_pixel(cut):
+    assert render(made("RGB")[:-cut], DEFAULT) == render(made("RGB"), DEFAULT)
+
+
+@pytest.mark.xfail(strict=True, reason="EXIF in a packed text that unpacks to more than 1 MiB turns nothing")
+def test_exif_in_a_long_packed_text_turns_an_image():
+    long = texts(b"exif", text(b"exif", b"Exif\0\0" + exif(padding=2**20)))
+    one, other = (header("RGB") + part + made("RGB")[33:] for part in (long["packed"], long["plain"]))
+    assert render(one, DEFAULT) == render(other, DEFAULT)
+
+
+@pytest.mark.xfail(strict=True, reason="of several texts with EXIF only the first of a form is read, also where it has none")
+@pytest.mark.parametrize("first", [b"junk", text(b"APP1", b"http://ns.adobe.com/xap/1.0/\0<x/>")], ids=["junk", "XMP"])
+def test_exif_in_a_text_behind_one_without_exif_turns_an_image(first):
+    second = texts(b"exif", text(b"exif", b"Exif\0\0" + exif()))["plain"]
+    one, other = (header("RGB") + part + made("RGB")[33:] for part in (texts(b"APP1", first)["plain"] + second, second))
+    assert render(one, DEFAULT) == render(other, DEFAULT)
+
+
+@pytest.mark.xfail(strict=True, reason="a profile behind the pixels is used; PNG has it before them, and libpng ignores it")
+def test_a_profile_behind_the_pixels_is_ignored():
+    profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(matrix_profile(DISPLAY_P3, SRGB_CURVE)))
+    assert render(made("RGB", after=profile), DEFAULT) == render(made("RGB"), DEFAULT)

@@ -25,7 +25,7 @@ class BmpFile(BmpImagePlugin.BmpImageFile):
 
     def __init__(self, data: bytes, bits: int) -> None:
         self._bits = bits
-        super().__init__(BytesIO(data))
+        super().__init__(BytesIO(_correct_colors(data, bits)))
 
     def _open(self) -> None:
         super()._open()
@@ -109,6 +109,17 @@ class BmpSource(Source):
             return None
         start, length = struct.unpack_from("<112xII", self._header)
         return self._data[FILE_HEADER + start : FILE_HEADER + start + length] or None
+
+
+def _correct_colors(data: bytes, bits: int) -> bytes:
+    """Let a palette that is said to have more colors than the indexes can name have as many as they can."""
+    field = slice(FILE_HEADER + 32, FILE_HEADER + 36)
+    has_field = bits <= 8 and int.from_bytes(data[14:18], "little") >= INFO_HEADER
+    return (
+        data[: field.start] + bytes(4) + data[field.stop :]
+        if has_field and int.from_bytes(data[field], "little") > 1 << bits
+        else data
+    )
 
 
 @lru_cache(8)

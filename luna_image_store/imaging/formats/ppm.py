@@ -57,7 +57,7 @@ class PpmSource(Source):
         levels, result, deadline = self._levels(), bytearray(), Deadline()
         for piece in _split(text):
             deadline.check()
-            result += bytes(map(levels.__getitem__, map(int, piece)))
+            result += bytes(map(levels.__getitem__, map(int, piece[: count - len(result)])))
             if len(result) >= count:
                 break
         return bytes(result[:count])
