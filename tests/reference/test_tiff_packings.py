@@ -92,7 +92,6 @@ def test_samples_that_alpha_is_multiplied_into(lossless, colors, depth, packing,
         assert levels_apart(image, on_white(meaning, ALPHA)) <= 8, (order, planar, layout)
 
 
-@pytest.mark.xfail(strict=True, reason="differences of YCbCr are taken for its levels")
 @pytest.mark.parametrize("packing", [5, 8], ids=PACKINGS.get)
 @pytest.mark.parametrize("layout", [ONE_STRIP, STRIPS, TILES])
 def test_differences_of_ycbcr(lossless, packing, layout):
@@ -107,7 +106,6 @@ def test_ycbcr(lossless, packing, layout):
     assert levels_apart(rendered(data)[0], PHOTO) <= 4
 
 
-@pytest.mark.xfail(strict=True, reason="of a color map that is too short the channels are taken from the wrong places")
 def test_a_color_map_that_is_too_short_is_refused():
     with pytest.raises(BadImage):
         rendered(page(3, [INDEXES], t320=(3, MAP[:-3])))

@@ -45,12 +45,13 @@ class PngSource(Source):
         for name, content, is_intact in chunks:
             if name == b"IDAT":
                 self._pixels.append(content)
-            elif is_intact and not (name == b"tRNS" and self._pixels):
+            elif is_intact and not (name in (b"tRNS", b"iCCP") and self._pixels):
                 self._keep(name, content)
         if not self._pixels or END not in data or (self._color_type == PALETTE and b"PLTE" not in self._others):
             raise ValueError("no pixels, no palette or no end")
         if b"iCCP" in self._others:
-            self.profile = _unpack_after_name(self._others[b"iCCP"])
+            unpacked, is_whole = _unpack_after_name(self._others[b"iCCP"])
+            self.profile = unpacked if is_whole else None
         self.orientation = read_orientation(self._read_exif().removeprefix(b"Exif\0\0"))
 
     def _keep(self, name: bytes, content: memoryview) -> None:
@@ -64,7 +65,7 @@ class PngSource(Source):
         return self._others.get(b"eXIf") or _exif_of_text(self._others.get(b"tEXt", b"")[22:] or self._unpack_text())
 
     def _unpack_text(self) -> bytes:
-        return _unpack_after_name(self._others.get(b"zTXt", b"")) or b""
+        return _unpack_after_name(self._others.get(b"zTXt", b""))[0]
 
     def _read_header(self, chunk: Chunk | None) -> None:
         if not chunk or chunk[0] != b"IHDR" or len(chunk[1]) != 13 or not chunk[2] or chunk[1][9] not in SAMPLES:
@@ -139,17 +140,17 @@ def _write_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + _crc(name + content)
 
 
-def _unpack_after_name(content: bytes) -> bytes | None:
-    """Unpack what follows a name, a zero and the number of the only method; None where that is impossible or too much."""
+def _unpack_after_name(content: bytes) -> tuple[bytes, bool]:
+    """Unpack what follows a name, a zero and the number of the only method, up to a limit; return too whether that is all of it."""
     _, _, packed = content.partition(b"\0")
     unpacker = zlib.decompressobj()
     if packed[:1] != b"\0":
-        return None
+        return b"", False
     try:
         unpacked = unpacker.decompress(packed[1:], MAX_UNPACKED)
     except zlib.error:
-        return None
-    return unpacked if unpacker.eof else None
+        return b"", False
+    return unpacked, unpacker.eof
 
 
 def _exif_of_text(text: bytes) -> bytes:

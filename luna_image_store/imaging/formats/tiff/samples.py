@@ -15,7 +15,7 @@ def compose(page: Page, bands: Sequence[Image.Image], color_map: Sequence[int]) 
     """Make an image of the bands of a page. Alpha of an image in inks is `info["alpha"]`."""
     colors = bands[: COLORS[page.photometric]]
     if page.photometric == PALETTE:
-        image = _apply_palette(colors[0], color_map)
+        image = _apply_palette(colors[0], page.bits, color_map)
     elif page.photometric in (CIELAB, ICCLAB):
         image = _from_lab(colors, is_signed=page.photometric == CIELAB)
     elif len(colors) > 1:
@@ -38,10 +38,10 @@ def _invert(image: Image.Image) -> Image.Image:
     return Image.merge(image.mode, [ImageChops.invert(level), *alpha])
 
 
-def _apply_palette(indexes: Image.Image, color_map: Sequence[int]) -> Image.Image:
+def _apply_palette(indexes: Image.Image, bits: int, color_map: Sequence[int]) -> Image.Image:
     """Give indexes their colors: three words each, or bytes where an old writer had none above 255, as in libtiff."""
-    if not color_map or len(color_map) % 3:
-        raise ValueError("no color map")
+    if len(color_map) != 3 << bits:
+        raise ValueError("no color map of this depth")
     shift = 8 if max(color_map) > 255 else 0
     indexes = indexes if indexes.mode == "P" else Image.frombytes("P", indexes.size, indexes.tobytes())
     indexes.putpalette(bytes(value >> shift for value in color_map), "RGB;L")

@@ -144,6 +144,7 @@ class Unpacker:
         page, tags = self._page, self._tags
         more: dict[int, Value] = {PHOTOMETRIC: (YCBCR,), SUBSAMPLING: page.subsampling}
         more |= {tag: tags.raw(tag) for tag in (COEFFICIENTS, REFERENCE_LEVELS) if tag in tags}
+        more[PREDICTOR] = (tags.integer(PREDICTOR, 1),)
         size = page.layout.width, page.layout.rows
         return list(self._load(pieces, size, page.layout.height, (8, 3), "RGB", "RGBX", more).split())
 
