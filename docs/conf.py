@@ -69,10 +69,9 @@ def text(field: fields.Field[Any]) -> str:
 
 def errors() -> Iterator[str]:
     """Write a table of all errors by code. The codes are in the index too: the search leaves numbers out of the text."""
-    kinds = sorted(ServiceError.__subclasses__(), key=lambda kind: kind.row.code)
     rows = (
         (f"{{index}}`{row.code}` <br>{row.status}", f"{row.desc} <br>`{row.detail}`", cleandoc(kind.__doc__ or ""), kind.remedy)
-        for kind in kinds
+        for kind in ServiceError.kinds()
         for row in [kind.row]
     )
     return table(("Code, status", "`desc`, `detail`", "Meaning", "What to do"), *rows)

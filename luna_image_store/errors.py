@@ -4,7 +4,8 @@ ServiceError
 ├── what the client sent:  InvalidRequest BadQuery ParameterMissing PageNotFound MethodNotAllowed BadContentType
 │                          UnsupportedMediaType NotAcceptable BodyEmpty BodyMismatch PayloadTooLarge
 │                          JsonMissing FieldMissing JsonInvalid TooManyIds BadImage TooManyPixels
-├── what is not there:     BucketNotFound ImageNotFound ObjectNotFound
+├── what is not there:     BucketNotFound RecordNotFound
+│                          └── ImageNotFound ObjectNotFound
 ├── what stands against:   BucketExists OwnerMismatch
 └── what went wrong here:  InternalError ManualMissing StorageUnavailable StorageTimeout StorageFull RecordDamaged NotReady
 
@@ -38,6 +39,12 @@ class ServiceError(Exception):
     def __init__(self, *values: object) -> None:
         self.detail = self.row.detail.format(*values)
         super().__init__(self.detail)
+
+    @classmethod
+    def kinds(cls) -> list[type["ServiceError"]]:
+        """List all errors that have a row, by code."""
+        below = [kind for direct in cls.__subclasses__() for kind in (direct, *direct.kinds())]
+        return sorted((kind for kind in below if "row" in vars(kind)), key=lambda kind: kind.row.code)
 
     def body(self) -> dict[str, Any]:
         """Give the JSON body of the answer."""
@@ -165,7 +172,11 @@ class InvalidRequest(ServiceError):
     )
 
 
-class ImageNotFound(ServiceError):
+class RecordNotFound(ServiceError):
+    """No record has this id: base of the two errors that name its kind."""
+
+
+class ImageNotFound(RecordNotFound):
     """No picture has this id, or it belongs to another account."""
 
     row = Row(404, 13003, "Object not found", "Image with id {} not found")
@@ -182,7 +193,7 @@ class BucketExists(ServiceError):
     remedy = "Harmless: go on and use it. On Amazon a stranger may have the name; take another."
 
 
-class ObjectNotFound(ServiceError):
+class ObjectNotFound(RecordNotFound):
     """No object has this id, or it belongs to another account."""
 
     row = Row(404, 13007, "Object not found", "Object with id {} not found")

@@ -15,7 +15,7 @@ from typing import ClassVar
 from uuid import uuid4
 
 from luna_image_store.content_types import OBJECT_ENDINGS, bare, checked
-from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, ServiceError
+from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import RENDERER, RenderedImage, Renderer, RenderSettings
 from luna_image_store.record import BadRecord, Draft, Index, etag_of
 from luna_image_store.storage.base import Key, Kind, PayloadFile, Storage, Stored
@@ -85,13 +85,13 @@ class RecordService(ABC):
     def _admit(self, record_id: str, index: Index, account_id: str | None) -> None:
         """Let another account's record look missing."""
         if account_id and index.account_id not in (None, account_id):
-            raise self._key(record_id).missing()
+            raise self._key(record_id).not_found()
 
     def _owner(self, bucket: str, record_id: str, account_id: str | None) -> str | None:
         """Find who owns a record once it is replaced. A damaged one may be replaced by anybody: that mends it."""
         try:
             owner = self._storage.head(bucket, self._key(record_id)).account_id
-        except (type(self._key(record_id).missing()), RecordDamaged):
+        except (RecordNotFound, RecordDamaged):
             return account_id
         if owner and account_id not in (None, owner):
             raise OwnerMismatch(record_id)

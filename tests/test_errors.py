@@ -10,7 +10,7 @@ import luna_image_store
 from luna_image_store.errors import ServiceError
 
 DOCS = Path(luna_image_store.__file__).parents[1] / "docs"
-KINDS = ServiceError.__subclasses__()
+KINDS = ServiceError.kinds()
 PUBLISHED = {1, 12002, 12003, 12012, 12013, 12014, 12017, 12021, 12022, 12023, 12024, 12025, 12030, 12032, 12046}
 PUBLISHED |= {13003, 13006, 13007, 18002}
 OWN = set(range(13901, 13910))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from luna_image_store.errors import ImageNotFound, ObjectNotFound, RecordDamaged, ServiceError
+from luna_image_store.errors import ImageNotFound, ObjectNotFound, RecordDamaged, RecordNotFound
 from luna_image_store.record import Draft, Index, encode
 
 BUCKET_NAME = "^[a-z0-9-_]{1,255}$"
@@ -46,7 +46,7 @@ class Key:
     kind: Kind
     id: str
 
-    def missing(self) -> ServiceError:
+    def not_found(self) -> RecordNotFound:
         """Make the error that says that there is no such record."""
         return ImageNotFound(self.id) if self.kind is Kind.IMAGE else ObjectNotFound(self.id)
 
@@ -133,7 +133,7 @@ class Storage(ABC):
         """Read what those of the records say of themselves that exist and are not damaged."""
         found = {}
         for key in keys:
-            with suppress(type(key.missing()), RecordDamaged):
+            with suppress(RecordNotFound, RecordDamaged):
                 found[key] = self.head(bucket, key)
         return found
 

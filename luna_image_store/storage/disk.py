@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 from uuid import uuid4
 
-from luna_image_store.errors import BucketExists, BucketNotFound, RecordDamaged, StorageUnavailable
+from luna_image_store.errors import BucketExists, BucketNotFound, RecordDamaged, RecordNotFound, StorageUnavailable
 from luna_image_store.record import BadRecord, Index, decode_index
 from luna_image_store.storage import disk_entries, files
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored, is_bucket_name
@@ -146,7 +146,7 @@ class DiskStorage(Storage):
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 self._require(bucket)
-                raise key.missing() from None
+                raise key.not_found() from None
             self._sync_directory(os.path.dirname(path))
 
     def delete_many(self, bucket: str, keys: Iterable[Key]) -> None:
@@ -239,7 +239,7 @@ class DiskStorage(Storage):
             raise
 
     def _is_still(self, bucket: str, key: Key, old: Index) -> bool:
-        with suppress(BucketNotFound, type(key.missing()), RecordDamaged):
+        with suppress(BucketNotFound, RecordNotFound, RecordDamaged):
             return self.head(bucket, key) == old
         return False
 
@@ -283,11 +283,11 @@ class DiskStorage(Storage):
                 if ex.errno not in NO_RECORD:
                     raise
                 self._require(bucket)
-                raise key.missing() from None
+                raise key.not_found() from None
             try:
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
-                    raise key.missing()
+                    raise key.not_found()
                 yield descriptor, status.st_size
             except BadRecord as ex:
                 logger.error("damaged record: %s %s in bucket %s: %s", key.kind.folder, key.id, bucket, ex)

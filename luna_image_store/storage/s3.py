@@ -11,7 +11,7 @@ from io import BytesIO
 from itertools import islice
 from typing import Any, TypeVar
 
-from luna_image_store.errors import BadQuery, BucketExists, BucketNotFound, RecordDamaged, StorageUnavailable
+from luna_image_store.errors import BadQuery, BucketExists, BucketNotFound, RecordDamaged, RecordNotFound, StorageUnavailable
 from luna_image_store.record import BadRecord, Index, decode_index, tail_length
 from luna_image_store.settings import Section
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored
@@ -93,7 +93,7 @@ class S3Storage(Storage):
             same = {"IfMatch": tail.etag}
             look = partial(self._s3, "replace", "head_object", bucket, key, **same)
             upload(self._s3, bucket, key, old.content_type, _then(record, look), **same)
-        except (BucketNotFound, type(key.missing()), RecordDamaged, RecordReplaced):
+        except (BucketNotFound, RecordNotFound, RecordDamaged, RecordReplaced):
             return False
         return True
 
@@ -113,7 +113,7 @@ class S3Storage(Storage):
         """Read the object's metadata, or the tail of the record where they have no index."""
         try:
             return self._head(bucket, key)
-        except type(key.missing()):
+        except RecordNotFound:
             self._require(bucket)  # S3 answers HEAD with a bare 404
             raise
 
@@ -131,7 +131,7 @@ class S3Storage(Storage):
         """Look first: S3 does not tell whether there was anything to delete."""
         try:
             self._s3("delete", "head_object", bucket, key)
-        except type(key.missing()):
+        except RecordNotFound:
             self._require(bucket)
             raise
         self._s3("delete", "delete_object", bucket, key)
@@ -240,7 +240,7 @@ class S3Storage(Storage):
         return index or _steady(lambda: self._tail(bucket, key).index)
 
     def _look_up(self, bucket: str, key: Key) -> Index | None:
-        with suppress(type(key.missing()), RecordDamaged):
+        with suppress(RecordNotFound, RecordDamaged):
             return self._head(bucket, key)
         return None
 

@@ -111,7 +111,7 @@ def _told(code: str, purpose: str, bucket: str, key: Key | None) -> ServiceError
         case "NoSuchBucket":
             return BucketNotFound(bucket)
         case "NoSuchKey" | "404":
-            return key.missing() if key else BucketNotFound(bucket)
+            return key.not_found() if key else BucketNotFound(bucket)
         case "BucketAlreadyExists" | "BucketAlreadyOwnedByYou":
             return BucketExists(bucket)
         case "BucketNotEmpty":

@@ -13,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from luna_image_store.content_types import OBJECT_ENDINGS, bare
-from luna_image_store.errors import ServiceError
+from luna_image_store.errors import RecordNotFound, ServiceError
 from luna_image_store.record import BadRecord, Index
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key, Kind, Stored
@@ -55,7 +55,7 @@ class Giver:
             if index is None or is_new:
                 index = self._write(key)
             return Exported(key, self._line(key, index), is_new)
-        except type(key.missing()):  # deleted since it was listed
+        except RecordNotFound:  # deleted since it was listed
             return Exported(key)
         except ServiceError as ex:
             return Exported(key, fault=reason(ex))

@@ -8,7 +8,7 @@ from enum import StrEnum
 from sys import maxsize
 
 from luna_image_store.content_types import checked
-from luna_image_store.errors import BadImage, BodyMismatch, BucketNotFound, RecordDamaged, ServiceError
+from luna_image_store.errors import BadImage, BodyMismatch, BucketNotFound, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import RenderSettings, preview, render
 from luna_image_store.record import INDEX, PAYLOAD, Index, inspected, with_previews
 from luna_image_store.storage.base import Key, Kind, Storage, Stored
@@ -52,7 +52,7 @@ class Inspector:
         """Look at a record; one that has been deleted since it was listed is no fault."""
         try:
             return self._inspect(bucket, key)
-        except (BucketNotFound, type(key.missing())):
+        except (BucketNotFound, RecordNotFound):
             return Finding(bucket, key, State.GONE)
         except RecordDamaged as ex:
             return Finding(bucket, key, State.DAMAGED, faults={INDEX: str(ex.__cause__)})

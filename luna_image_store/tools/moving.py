@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
 
-from luna_image_store.errors import RecordDamaged, ServiceError
+from luna_image_store.errors import RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.record import BadRecord, Index, verified
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key
@@ -129,7 +129,7 @@ class Mover:
     def _copy(self, bucket: str, key: Key) -> Outcome:
         try:
             index, data = self._source.read(bucket, key)
-        except type(key.missing()):
+        except RecordNotFound:
             return Outcome(bucket, key, State.GONE)
         except RecordDamaged as ex:
             return Outcome(bucket, key, State.DAMAGED, reason(ex))
@@ -147,7 +147,7 @@ class Mover:
 
     def _is_newer_there(self, bucket: str, key: Key, index: Index) -> bool:
         """Look right before the copy is made: the listing may be old by then."""
-        with suppress(type(key.missing()), RecordDamaged):
+        with suppress(RecordNotFound, RecordDamaged):
             return self._destination.head(bucket, key).created > index.created
         return False
 
@@ -172,7 +172,7 @@ class Mover:
         """Ask the source: a listing may be late, and what is damaged now may have been copied when it was good."""
         try:
             self._source.head(bucket, key)
-        except type(key.missing()):
+        except RecordNotFound:
             return True
         except RecordDamaged:
             pass
