@@ -15,10 +15,10 @@ from measurements import Bench, Row, row
 
 from luna_image_store.app import create_app
 from luna_image_store.imaging.render import RenderSettings, render
-from luna_image_store.record import Draft, encode
 from luna_image_store.server import Server
 from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.record import Draft, encode
 from luna_image_store.storage.s3 import S3Storage
 from tests.swift import Swift
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import falcon
 
 from luna_image_store import capacity, errors, openapi
-from luna_image_store.health import Health
 from luna_image_store.imaging.render import RenderSettings
 from luna_image_store.middleware import RequestContext
 from luna_image_store.monitoring.monitor import Monitor
@@ -19,7 +18,8 @@ from luna_image_store.resources.base import Resource, Services
 from luna_image_store.services import ImageService, ObjectService
 from luna_image_store.settings import Section, Settings, SettingsError
 from luna_image_store.storage.base import Storage
-from luna_image_store.storage.disk import DiskStorage
+from luna_image_store.storage.disk.backend import DiskStorage
+from luna_image_store.storage.probe import Health
 
 if TYPE_CHECKING:
     from luna_image_store.monitoring.metrics import Metrics

@@ -21,7 +21,7 @@ from luna_image_store.monitoring.slots import Slots
 from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.settings import Settings, SettingsError, load
 from luna_image_store.storage.base import Storage
-from luna_image_store.storage.files import FILE_MASK
+from luna_image_store.storage.disk.files import FILE_MASK
 from luna_image_store.workers import MARGIN, MOST_CONNECTIONS, SequentialWorker, ThreadedWorker
 
 MEMORY_FILES = "/dev/shm"  # noqa: S108  # where gunicorn's heartbeat files never wait for a disk

@@ -17,8 +17,8 @@ from uuid import uuid4
 from luna_image_store.content_types import OBJECT_ENDINGS, bare, checked
 from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import RENDERER, RenderedImage, Renderer, RenderSettings
-from luna_image_store.record import BadRecord, Draft, Index, etag_of
 from luna_image_store.storage.base import Key, Kind, PayloadFile, Storage, Stored
+from luna_image_store.storage.record import BadRecord, Draft, Index, etag_of
 
 READ_STEP = 2**20
 

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from luna_image_store import health
 from luna_image_store.errors import StorageTimeout, StorageUnavailable
-from luna_image_store.health import Health
 from luna_image_store.logs import request_id
+from luna_image_store.storage import probe
+from luna_image_store.storage.probe import Health
 
 from .machine import wait_until
 
@@ -43,14 +43,14 @@ def disk():
 
 
 def test_who_asks_soon_after_another_gets_the_same_finding(disk, monkeypatch):
-    monkeypatch.setattr(health, "KEPT", 1000)
+    monkeypatch.setattr(probe, "KEPT", 1000)
     asked = Health(disk.check)
     assert len({asked.find() for _ in range(100)}) == 1
     assert disk.checks == 1
 
 
 def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk, monkeypatch):
-    monkeypatch.setattr(health, "KEPT", 0.1)
+    monkeypatch.setattr(probe, "KEPT", 0.1)
     asked = Health(disk.check, limit=1000)
     disk.fault = StorageUnavailable("check the storage")
     assert asked.find().fault is disk.fault
@@ -61,7 +61,7 @@ def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk, monkeypatch)
 
 
 def test_a_finding_is_kept_for_a_moment_only(disk, monkeypatch):
-    monkeypatch.setattr(health, "KEPT", 0.2)
+    monkeypatch.setattr(probe, "KEPT", 0.2)
     asked = Health(disk.check)
     for fault in (None, StorageUnavailable("check the storage"), None):
         disk.fault = fault
@@ -74,7 +74,7 @@ def test_nobody_waits_for_a_disk_that_hangs_and_it_is_looked_at_once(disk, caplo
     asked = Health(disk.check, limit=0.2)
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda _: asked.find(), range(10)))
-    time.sleep(2 * health.KEPT)
+    time.sleep(2 * probe.KEPT)
     found.append(asked.find())
     assert {type(finding.fault) for finding in found} == {StorageTimeout}
     assert (disk.checks, disk.most_at_once) == (1, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luna_image_store.record import (
+from luna_image_store.storage.record import (
     FOOTER,
     MAX_INDEX,
     BadRecord,

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from luna_image_store.health import Health
 from luna_image_store.phase import SharedPhase
 from luna_image_store.services import ImageService, ObjectService
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Storage
+from luna_image_store.storage.probe import Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Protocol
 
 from luna_image_store.errors import ImageNotFound, ObjectNotFound, RecordDamaged, RecordNotFound
-from luna_image_store.record import Draft, Index, encode
+from luna_image_store.storage.record import Draft, Index, encode
 
 BUCKET_NAME = "^[a-z0-9-_]{1,255}$"
 ID = "^[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$"

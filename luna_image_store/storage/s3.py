@@ -12,9 +12,9 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from luna_image_store.errors import BadQuery, BucketExists, BucketNotFound, RecordDamaged, RecordNotFound, StorageUnavailable
-from luna_image_store.record import BadRecord, Index, decode_index, tail_length
 from luna_image_store.settings import Section
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored
+from luna_image_store.storage.record import BadRecord, Index, decode_index, tail_length
 from luna_image_store.storage.s3_bodies import Body, SentBody, body_of, chunks_of, part_of, tail_of
 from luna_image_store.storage.s3_client import S3Client
 from luna_image_store.storage.s3_errors import AccessRefused, Answer, RangeRefused, RecordReplaced

@@ -12,7 +12,7 @@ from string import ascii_letters, digits, punctuation
 from urllib.parse import quote, unquote_to_bytes
 from zlib import crc32
 
-from luna_image_store.record import FOOTER, MAGIC, VERSION, BadRecord, Index, decode_index, tail_length
+from luna_image_store.storage.record import FOOTER, MAGIC, VERSION, BadRecord, Index, decode_index, tail_length
 
 LIMIT = 2048  # bytes of all keys and values
 PIECE = 240

@@ -14,9 +14,9 @@ from zlib import crc32
 
 from luna_image_store.content_types import OBJECT_ENDINGS, bare
 from luna_image_store.errors import RecordNotFound, ServiceError
-from luna_image_store.record import BadRecord, Index
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key, Kind, Stored
+from luna_image_store.storage.record import BadRecord, Index
 from luna_image_store.tools import places
 from luna_image_store.tools.report import reason
 

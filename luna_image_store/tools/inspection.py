@@ -10,8 +10,8 @@ from sys import maxsize
 from luna_image_store.content_types import checked
 from luna_image_store.errors import BadImage, BodyMismatch, BucketNotFound, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import RenderSettings, preview, render
-from luna_image_store.record import INDEX, PAYLOAD, Index, inspected, with_previews
 from luna_image_store.storage.base import Key, Kind, Storage, Stored
+from luna_image_store.storage.record import INDEX, PAYLOAD, Index, inspected, with_previews
 
 STEP = 2**18  # bytes that are read of a large object at a time
 SMALLEST = 32  # pixels: to decode a picture for this takes the least memory

@@ -14,9 +14,9 @@ from itertools import groupby
 from operator import attrgetter
 
 from luna_image_store.errors import RecordDamaged, RecordNotFound, ServiceError
-from luna_image_store.record import BadRecord, Index, verified
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key
+from luna_image_store.storage.record import BadRecord, Index, verified
 from luna_image_store.tools import places
 from luna_image_store.tools.report import reason
 

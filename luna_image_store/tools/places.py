@@ -9,7 +9,7 @@ from luna_image_store.app import create_storage
 from luna_image_store.capacity import is_on_s3
 from luna_image_store.settings import PREFIX, Settings, SettingsError, load
 from luna_image_store.storage.base import Storage
-from luna_image_store.storage.files import FILE_MASK
+from luna_image_store.storage.disk.files import FILE_MASK
 
 ON_DISK = "disk:"
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from luna_image_store.settings import SettingsError
 from luna_image_store.storage.base import is_id
-from luna_image_store.storage.files import sync_directory
+from luna_image_store.storage.disk.files import sync_directory
 
 HEADER = ["file", "bucket", "image_id", "error_code", "error"]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from luna_image_store.app import create_app
-from luna_image_store.record import Draft, encode
 from luna_image_store.settings import load
+from luna_image_store.storage.record import Draft, encode
 from tests.api.client import IMAGE_URL, JPEG, OBJECT, OBJECT_URL, Client, error
 from tests.machine import wait_until
 from tests.scripted_s3 import storage_at

@@ -14,8 +14,8 @@ from uuid import uuid4
 import pytest
 
 from luna_image_store.errors import BucketExists, BucketNotFound, ImageNotFound, ObjectNotFound, RecordDamaged
-from luna_image_store.record import FOOTER, BadRecord, Draft, encode, etag_of, verified, with_previews
 from luna_image_store.storage.base import IN_MEMORY, Key, Kind
+from luna_image_store.storage.record import FOOTER, BadRecord, Draft, encode, etag_of, verified, with_previews
 
 ID = "141d2706-8baf-433b-82eb-8c7fada847da"
 IMAGE, OBJECT = Key(Kind.IMAGE, ID), Key(Kind.OBJECT, ID)

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from luna_image_store.storage.disk.backend import DiskStorage
 
 from luna_image_store.errors import (
     BucketExists,
@@ -18,9 +19,8 @@ from luna_image_store.errors import (
     StorageFull,
     StorageUnavailable,
 )
-from luna_image_store.storage import files
 from luna_image_store.storage.base import Key, Kind
-from luna_image_store.storage.disk import DiskStorage
+from luna_image_store.storage.disk import files
 from tests import pictures
 from tests.storage.contract import CHUNK, DRAFT, ID, IMAGE, OBJECT, TEXT, Interruption, StorageContract, interrupted, large, read
 

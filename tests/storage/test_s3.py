@@ -3,8 +3,8 @@ from contextlib import closing
 import pytest
 
 from luna_image_store.errors import StorageUnavailable
-from luna_image_store.record import encode
 from luna_image_store.settings import PREFIX, load
+from luna_image_store.storage.record import encode
 from luna_image_store.storage.s3 import S3Storage
 from luna_image_store.storage.s3_upload import PART_SIZE
 from tests.scripted_s3 import storage_at

@@ -11,9 +11,9 @@ from luna_image_store.errors import (
     StorageTimeout,
     StorageUnavailable,
 )
-from luna_image_store.record import encode
 from luna_image_store.storage import s3_removal
 from luna_image_store.storage.base import Kind
+from luna_image_store.storage.record import encode
 from luna_image_store.storage.s3_upload import PART_SIZE
 from tests.scripted_s3 import SECRET, ScriptedServer, storage_at
 from tests.storage.contract import DRAFT, IMAGE, OBJECT, TEXT, large

@@ -1,6 +1,6 @@
 import pytest
 
-from luna_image_store.record import Draft, encode
+from luna_image_store.storage.record import Draft, encode
 from luna_image_store.storage.s3_metadata import LIMIT, from_metadata, to_metadata
 from tests.storage.contract import DRAFT
 

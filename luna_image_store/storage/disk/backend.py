@@ -22,9 +22,9 @@ from typing import TypeVar
 from uuid import uuid4
 
 from luna_image_store.errors import BucketExists, BucketNotFound, RecordDamaged, RecordNotFound, StorageUnavailable
-from luna_image_store.record import BadRecord, Index, decode_index
-from luna_image_store.storage import disk_entries, files
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored, is_bucket_name
+from luna_image_store.storage.disk import files, listing
+from luna_image_store.storage.record import BadRecord, Index, decode_index
 
 NO_RECORD = {errno.ENOENT, errno.ENOTDIR, errno.ENXIO}  # the last one: a stray socket
 
@@ -163,11 +163,11 @@ class DiskStorage(Storage):
 
     def list_keys(self, bucket: str, kind: Kind) -> Iterator[Key]:
         """Walk the directories of one kind."""
-        return self._listed(bucket, disk_entries.keys(f"{self._root}/{bucket}", kind))
+        return self._listed(bucket, listing.keys(f"{self._root}/{bucket}", kind))
 
     def entries(self, bucket: str) -> Iterator[Entry]:
         """Walk all directories of the bucket."""
-        return self._listed(bucket, disk_entries.in_bucket(f"{self._root}/{bucket}"))
+        return self._listed(bucket, listing.in_bucket(f"{self._root}/{bucket}"))
 
     def _listed(self, bucket: str, found: Iterator[Found]) -> Iterator[Found]:
         """Pass a list on; one that ended because its bucket or the root has gone is not the whole."""
@@ -177,11 +177,11 @@ class DiskStorage(Storage):
 
     def strays(self) -> Iterator[Entry]:
         """List what else lies in the root."""
-        return disk_entries.in_root(self._root, lambda name: bool(is_bucket_name(name)) and self._is_bucket(name))
+        return listing.in_root(self._root, lambda name: bool(is_bucket_name(name)) and self._is_bucket(name))
 
     def leftovers(self, buckets: Iterable[str]) -> Iterator[Entry]:
         """List what lies in .tmp and .trash, where nothing tells its bucket."""
-        return disk_entries.in_work(self._root)
+        return listing.in_work(self._root)
 
     def check(self) -> None:
         """Make a file and remove it again."""

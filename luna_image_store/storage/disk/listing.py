@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from operator import attrgetter
 
 from luna_image_store.storage.base import Entry, Key, Kind, is_id
-from luna_image_store.storage.files import translated
+from luna_image_store.storage.disk.files import translated
 
 OWN = {".lock", ".tmp", ".trash"}
 

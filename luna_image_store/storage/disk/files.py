@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from typing import BinaryIO
 
 from luna_image_store.errors import StorageFull, StorageUnavailable
-from luna_image_store.record import tail_length
+from luna_image_store.storage.record import tail_length
 
 FILE_MASK = 0o027  # what is stored is for the service and its group
 NAME_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
