@@ -19,7 +19,7 @@ from luna_image_store.server import Server
 from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.record import Draft, encode
-from luna_image_store.storage.s3 import S3Storage
+from luna_image_store.storage.s3.backend import S3Storage
 from tests.swift import Swift
 
 REQUESTS = 300

@@ -58,7 +58,7 @@ def create_storage(settings: Settings, is_only_read: bool = False) -> Storage:
 
 
 def _s3_storage(settings: Settings) -> Storage:
-    from luna_image_store.storage.s3 import S3Storage  # with boto3, 10 MB of each worker
+    from luna_image_store.storage.s3.backend import S3Storage  # with boto3, 10 MB of each worker
 
     return S3Storage(settings["S3"], capacity.threads(settings))
 

@@ -3,10 +3,10 @@ import subprocess
 
 import hypothesis
 import pytest
-from luna_image_store.storage.disk.backend import DiskStorage
 
 from luna_image_store.settings import load
-from luna_image_store.storage.s3 import S3Storage
+from luna_image_store.storage.disk.backend import DiskStorage
+from luna_image_store.storage.s3.backend import S3Storage
 from tests import moto_server
 from tests.scripted_s3 import ScriptedServer
 

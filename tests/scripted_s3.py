@@ -9,7 +9,7 @@ from http import HTTPStatus
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 from luna_image_store.settings import PREFIX, load
-from luna_image_store.storage.s3 import S3Storage
+from luna_image_store.storage.s3.backend import S3Storage
 
 SECRET = "a-secret-that-nobody-may-see"
 

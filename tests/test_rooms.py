@@ -65,7 +65,8 @@ def imports(path):
 
 MODULES = {name_of(path): set(imports(path)) for path in ROOT.rglob("*.py")}
 OWN = {
-    module: {name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")} for module, names in MODULES.items()
+    module: {name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")}
+    for module, names in MODULES.items()
 }
 
 

@@ -1,8 +1,8 @@
 import pytest
-from luna_image_store.storage.disk.backend import DiskStorage
 
 from luna_image_store.app import create_app
 from luna_image_store.settings import load
+from luna_image_store.storage.disk.backend import DiskStorage
 from tests.api import backends
 from tests.api.client import IMAGE, Client
 from tests.moto_server import KeptObject

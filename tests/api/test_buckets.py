@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from luna_image_store.storage.s3_names import RULES
+from luna_image_store.storage.s3.names import RULES
 from tests.api.backends import ON_DISK, ON_S3
 from tests.api.client import IMAGE, IMAGE_URL, JPEG, OBJECT_URL, error
 

@@ -6,13 +6,13 @@ import shutil
 import time
 
 import pytest
-from luna_image_store.storage.disk.backend import DiskStorage
 from PIL import Image
 
 from luna_image_store import errors
 from luna_image_store.app import ROUTES, create_app
 from luna_image_store.settings import load
 from luna_image_store.storage.base import IN_MEMORY
+from luna_image_store.storage.disk.backend import DiskStorage
 from tests import pictures
 from tests.api.backends import ON_DISK
 from tests.api.client import IMAGE, IMAGE_URL, IMAGES, JPEG, OBJECT_URL, OBJECTS, OURS, THEIRS, Client, account, error

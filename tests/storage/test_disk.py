@@ -8,7 +8,6 @@ import time
 from contextlib import suppress
 
 import pytest
-from luna_image_store.storage.disk.backend import DiskStorage
 
 from luna_image_store.errors import (
     BucketExists,
@@ -21,6 +20,7 @@ from luna_image_store.errors import (
 )
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk import files
+from luna_image_store.storage.disk.backend import DiskStorage
 from tests import pictures
 from tests.storage.contract import CHUNK, DRAFT, ID, IMAGE, OBJECT, TEXT, Interruption, StorageContract, interrupted, large, read
 

@@ -5,8 +5,8 @@ import pytest
 from luna_image_store.errors import StorageUnavailable
 from luna_image_store.settings import PREFIX, load
 from luna_image_store.storage.record import encode
-from luna_image_store.storage.s3 import S3Storage
-from luna_image_store.storage.s3_upload import PART_SIZE
+from luna_image_store.storage.s3.backend import S3Storage
+from luna_image_store.storage.s3.upload import PART_SIZE
 from tests.scripted_s3 import storage_at
 from tests.storage.contract import CHUNK, ID, OBJECT, TEXT, StorageContract, large, read
 

@@ -11,10 +11,10 @@ from luna_image_store.errors import (
     StorageTimeout,
     StorageUnavailable,
 )
-from luna_image_store.storage import s3_removal
 from luna_image_store.storage.base import Kind
 from luna_image_store.storage.record import encode
-from luna_image_store.storage.s3_upload import PART_SIZE
+from luna_image_store.storage.s3 import bucket_deletion
+from luna_image_store.storage.s3.upload import PART_SIZE
 from tests.scripted_s3 import SECRET, ScriptedServer, storage_at
 from tests.storage.contract import DRAFT, IMAGE, OBJECT, TEXT, large
 
@@ -320,7 +320,7 @@ def test_a_listing_that_leads_in_a_circle_is_not_taken_for_a_whole_one(s3, patie
 
 
 def test_a_bucket_whose_records_stay_although_they_were_deleted_is_given_up(s3, patient, monkeypatch):
-    monkeypatch.setattr(s3_removal, "TRIES", 3)
+    monkeypatch.setattr(bucket_deletion, "TRIES", 3)
 
     def play(client, method, path):
         if "list-type" in path:

@@ -1,7 +1,7 @@
 import pytest
 
 from luna_image_store.storage.record import Draft, encode
-from luna_image_store.storage.s3_metadata import LIMIT, from_metadata, to_metadata
+from luna_image_store.storage.s3.metadata import LIMIT, from_metadata, to_metadata
 from tests.storage.contract import DRAFT
 
 

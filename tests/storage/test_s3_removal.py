@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from luna_image_store.errors import BucketExists, BucketNotFound, StorageUnavailable
-from luna_image_store.storage import s3_removal
 from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.s3 import bucket_deletion
 from tests.machine import wait_until
 
 
@@ -36,7 +36,7 @@ def fill(s3, bucket, count):
 @pytest.fixture
 def pages(s3, bucket, monkeypatch):
     """Fill the bucket with three pages, small ones."""
-    monkeypatch.setattr(s3_removal, "PAGE", 3)
+    monkeypatch.setattr(bucket_deletion, "PAGE", 3)
     return fill(s3, bucket, 8)
 
 
@@ -64,14 +64,14 @@ def test_a_bucket_goes_page_by_page(s3, storage, bucket, pages):
 
 def test_what_takes_long_goes_on_in_the_background_once(s3, storage, bucket, pages, monkeypatch, caplog):
     caplog.set_level("INFO")
-    delete_page, first, others = s3_removal._delete_page, iter([True]), threading.Event()
+    delete_page, first, others = bucket_deletion._delete_page, iter([True]), threading.Event()
 
     def held(*given):
         assert next(first, False) or others.wait(60)
         return delete_page(*given)
 
-    monkeypatch.setattr(s3_removal, "WITHIN_REQUEST", 0)
-    monkeypatch.setattr(s3_removal, "_delete_page", held)
+    monkeypatch.setattr(bucket_deletion, "WITHIN_REQUEST", 0)
+    monkeypatch.setattr(bucket_deletion, "_delete_page", held)
     storage.delete_bucket(bucket)
     storage.delete_bucket(bucket)
     assert storage.list_buckets() == [bucket]
@@ -84,7 +84,7 @@ def test_what_takes_long_goes_on_in_the_background_once(s3, storage, bucket, pag
 
 def test_a_bucket_can_not_be_made_anew_before_its_deletion_is_over(s3, storage, bucket, pages, monkeypatch):
     """Else what is saved in the new one would be deleted, too."""
-    is_gone, go_on, delete = threading.Event(), threading.Event(), s3_removal._delete_page
+    is_gone, go_on, delete = threading.Event(), threading.Event(), bucket_deletion._delete_page
 
     def late(client, name):
         if (page := delete(client, name)) is None:
@@ -93,8 +93,8 @@ def test_a_bucket_can_not_be_made_anew_before_its_deletion_is_over(s3, storage, 
             assert go_on.wait(60)
         return page
 
-    monkeypatch.setattr(s3_removal, "WITHIN_REQUEST", 0)
-    monkeypatch.setattr(s3_removal, "_delete_page", late)
+    monkeypatch.setattr(bucket_deletion, "WITHIN_REQUEST", 0)
+    monkeypatch.setattr(bucket_deletion, "_delete_page", late)
     storage.delete_bucket(bucket)
     assert is_gone.wait(60)
     assert storage.list_buckets() == []
@@ -120,7 +120,7 @@ def test_unfinished_uploads_go_with_the_bucket(s3, storage, bucket):
 
 
 def test_a_deletion_that_was_cut_off_goes_on_when_it_is_asked_for_again(storage, bucket, pages):
-    steps = s3_removal._steps(storage._s3, bucket)
+    steps = bucket_deletion._steps(storage._s3, bucket)
     next(steps)
     steps.close()
     assert 0 < len(list(storage.list_keys(bucket, Kind.OBJECT))) < len(pages)
@@ -129,7 +129,7 @@ def test_a_deletion_that_was_cut_off_goes_on_when_it_is_asked_for_again(storage,
 
 
 def test_several_may_delete_a_bucket_at_the_same_time(storage, bucket, pages):
-    removals = [s3_removal.Removals(storage._s3) for _ in range(2)]
+    removals = [bucket_deletion.Removals(storage._s3) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(removal.remove, bucket) for removal in removals]:
             assert done.exception() is None or isinstance(done.exception(), BucketNotFound)
@@ -137,7 +137,7 @@ def test_several_may_delete_a_bucket_at_the_same_time(storage, bucket, pages):
 
 
 def test_a_bucket_that_is_never_empty_is_told_in_the_end(s3, storage, bucket, monkeypatch, caplog):
-    monkeypatch.setattr(s3_removal, "TRIES", 3)
+    monkeypatch.setattr(bucket_deletion, "TRIES", 3)
     s3.boto.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.boto.put_object(Bucket=bucket, Key="images/x", Body=b"")
     with pytest.raises(StorageUnavailable):

@@ -1,8 +1,8 @@
 import pytest
-from luna_image_store.storage.disk.backend import DiskStorage
 
 from luna_image_store.imaging.render import RenderSettings, render
 from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.disk.backend import DiskStorage
 from luna_image_store.storage.record import Draft
 from luna_image_store.tools import places
 from luna_image_store.tools.giving import STARTS, Giver

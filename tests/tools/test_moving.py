@@ -2,9 +2,9 @@ import time
 from uuid import UUID
 
 import pytest
-from luna_image_store.storage.disk.backend import DiskStorage
 
 from luna_image_store.storage.base import Key, Kind
+from luna_image_store.storage.disk.backend import DiskStorage
 from luna_image_store.storage.record import Draft
 from luna_image_store.tools import places
 from luna_image_store.tools.moving import Listed, Mover, Options, State

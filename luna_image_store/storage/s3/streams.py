@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Protocol
 
-from luna_image_store.storage.s3_errors import Answer, translated
+from luna_image_store.storage.s3.errors import Answer, translated
 
 AHEAD = 64 * 1024  # read of a large payload before its answer begins
 READ_STEP = 2**18  # of a record that is passed on

@@ -9,9 +9,9 @@ from typing import Any
 
 from luna_image_store.errors import ServiceError
 from luna_image_store.storage.base import Entry, Key
-from luna_image_store.storage.s3_client import S3Client
-from luna_image_store.storage.s3_errors import Answer, RequestUnknown, UploadGone
-from luna_image_store.storage.s3_metadata import to_metadata
+from luna_image_store.storage.s3.client import S3Client
+from luna_image_store.storage.s3.errors import Answer, RequestUnknown, UploadGone
+from luna_image_store.storage.s3.metadata import to_metadata
 
 PART_SIZE = 8 * 2**20
 

@@ -12,8 +12,8 @@ from contextvars import copy_context
 from threading import Lock, Thread
 
 from luna_image_store.errors import BucketNotFound, ServiceError, StorageUnavailable
-from luna_image_store.storage.s3_client import S3Client
-from luna_image_store.storage.s3_errors import BucketNotEmpty, error_of
+from luna_image_store.storage.s3.client import S3Client
+from luna_image_store.storage.s3.errors import BucketNotEmpty, error_of
 
 WITHIN_REQUEST = 5.0  # seconds
 PAGE = 1000  # the most that S3 lists, and deletes, with one request

@@ -15,13 +15,13 @@ from luna_image_store.errors import BadQuery, BucketExists, BucketNotFound, Reco
 from luna_image_store.settings import Section
 from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored
 from luna_image_store.storage.record import BadRecord, Index, decode_index, tail_length
-from luna_image_store.storage.s3_bodies import Body, SentBody, body_of, chunks_of, part_of, tail_of
-from luna_image_store.storage.s3_client import S3Client
-from luna_image_store.storage.s3_errors import AccessRefused, Answer, RangeRefused, RecordReplaced
-from luna_image_store.storage.s3_metadata import from_metadata
-from luna_image_store.storage.s3_names import broken_rule, key_of, name_of
-from luna_image_store.storage.s3_removal import Removals, delete_objects
-from luna_image_store.storage.s3_upload import unfinished, upload
+from luna_image_store.storage.s3.bucket_deletion import Removals, delete_objects
+from luna_image_store.storage.s3.client import S3Client
+from luna_image_store.storage.s3.errors import AccessRefused, Answer, RangeRefused, RecordReplaced
+from luna_image_store.storage.s3.metadata import from_metadata
+from luna_image_store.storage.s3.names import broken_rule, key_of, name_of
+from luna_image_store.storage.s3.streams import Body, SentBody, body_of, chunks_of, part_of, tail_of
+from luna_image_store.storage.s3.upload import unfinished, upload
 
 LOOK_UPS = 8  # requests at the same time for the owners of many records
 BATCH = 1000  # S3's limit for one deletion

@@ -14,8 +14,8 @@ from luna_image_store import __version__
 from luna_image_store.errors import BucketNotFound
 from luna_image_store.settings import Section
 from luna_image_store.storage.base import Key
-from luna_image_store.storage.s3_errors import Answer, translated
-from luna_image_store.storage.s3_names import broken_rule, name_of
+from luna_image_store.storage.s3.errors import Answer, translated
+from luna_image_store.storage.s3.names import broken_rule, name_of
 
 for chatty in ("botocore", "urllib3"):  # below, they log bodies and signatures
     logging.getLogger(chatty).setLevel(logging.WARNING)

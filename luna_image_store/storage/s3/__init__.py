@@ -1,0 +1,1 @@
+"""Records as objects on S3."""
