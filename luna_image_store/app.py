@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import falcon
 
-from luna_image_store import capacity, errors, openapi
+from luna_image_store import concurrency, errors, openapi
 from luna_image_store.imaging.render import RenderSettings
 from luna_image_store.middleware import RequestContext
 from luna_image_store.monitoring.monitor import Monitor
@@ -16,9 +16,9 @@ from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.resources import buckets, health, images, objects, system
 from luna_image_store.resources.base import Resource, Services
 from luna_image_store.services import ImageService, ObjectService
-from luna_image_store.settings import Section, Settings, SettingsError
+from luna_image_store.settings import Section, Settings
 from luna_image_store.storage.base import Storage
-from luna_image_store.storage.disk.backend import DiskStorage
+from luna_image_store.storage.factory import create_storage
 from luna_image_store.storage.probe import Health
 
 if TYPE_CHECKING:
@@ -46,23 +46,6 @@ App = falcon.App[falcon.Request, falcon.Response]
 logger = logging.getLogger(__name__)
 
 
-def create_storage(settings: Settings, is_only_read: bool = False) -> Storage:
-    """Open the storage that the settings name, or raise SettingsError. `is_only_read`: nothing is made on a disk."""
-    path, durable = settings["LOCAL_STORAGE"]["PATH"], settings["LOCAL_STORAGE"]["DURABLE"]
-    on_s3 = capacity.is_on_s3(settings)
-    try:
-        return _s3_storage(settings) if on_s3 else DiskStorage(path, durable, is_only_read)
-    except errors.ServiceError as ex:
-        name = "S3: the settings" if on_s3 else f"LOCAL_STORAGE.PATH: {path}"
-        raise SettingsError(f"{name} can't be used: {ex.__cause__}") from ex
-
-
-def _s3_storage(settings: Settings) -> Storage:
-    from luna_image_store.storage.s3.backend import S3Storage  # with boto3, 10 MB of each worker
-
-    return S3Storage(settings["S3"], capacity.threads(settings))
-
-
 def create_app(settings: Settings, storage: Storage | None = None, phase: SharedPhase | None = None) -> App:
     """Make the application. `storage`: the one to use, else the one that the settings name; `phase`: that of its master."""
     monitor = Monitor(settings)
@@ -70,7 +53,7 @@ def create_app(settings: Settings, storage: Storage | None = None, phase: Shared
     services = Services(
         settings=settings,
         storage=storage,
-        images=ImageService(storage, rendering(settings["IMAGES"]), capacity.decodes(settings), monitor.renderer()),
+        images=ImageService(storage, rendering(settings["IMAGES"]), concurrency.decodes(settings), monitor.renderer()),
         objects=ObjectService(storage),
         openapi=cache(lambda: openapi.to_yaml(ROUTES)),
         health=Health(storage.check),

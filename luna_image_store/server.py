@@ -12,8 +12,8 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from luna_image_store import capacity, logs
-from luna_image_store.app import create_app, create_storage
+from luna_image_store import concurrency, logs
+from luna_image_store.app import create_app
 from luna_image_store.arbiter import Arbiter
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.monitoring import monitor
@@ -22,6 +22,7 @@ from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.settings import Settings, SettingsError, load
 from luna_image_store.storage.base import Storage
 from luna_image_store.storage.disk.files import FILE_MASK
+from luna_image_store.storage.factory import create_storage
 from luna_image_store.workers import MARGIN, MOST_CONNECTIONS, SequentialWorker, ThreadedWorker
 
 MEMORY_FILES = "/dev/shm"  # noqa: S108  # where gunicorn's heartbeat files never wait for a disk
@@ -74,11 +75,11 @@ def options(settings: Settings) -> dict[str, Any]:
     """Give gunicorn's options for these settings, and set up logging."""
     logging.config.dictConfig(logs.configuration(settings["LUNA_IMAGE_STORE_LOGGER"]))
     os.umask(FILE_MASK)
-    http, threads = settings["HTTP"], capacity.threads(settings)
-    in_threads = threads > 1 or capacity.is_on_s3(settings)  # waiting for S3 must not look like a worker that hangs
+    http, threads = settings["HTTP"], concurrency.threads(settings)
+    in_threads = threads > 1 or concurrency.is_on_s3(settings)  # waiting for S3 must not look like a worker that hangs
     return {
         "bind": http["BIND"],
-        "workers": capacity.workers(settings),
+        "workers": concurrency.workers(settings),
         "threads": threads,
         "worker_class": ThreadedWorker if in_threads else SequentialWorker,
         "timeout": http["REQUEST_TIMEOUT"] + MARGIN,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from luna_image_store import capacity
+from luna_image_store import concurrency
 from luna_image_store.imaging.render import RENDERER, Renderer
 from luna_image_store.monitoring import series
 from luna_image_store.monitoring.requests import Monitoring, Observer
@@ -63,7 +63,7 @@ def _metrics(settings: Settings) -> "Metrics | None":
         return None
     from luna_image_store.monitoring.metrics import Metrics
 
-    return Metrics(capacity.threads(settings), section["EXTRA_LABELS"])
+    return Metrics(concurrency.threads(settings), section["EXTRA_LABELS"])
 
 
 def _points(settings: Settings, metrics: "Metrics | None") -> Observer | None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from luna_image_store.capacity import cores
+from luna_image_store.concurrency import cores
 from luna_image_store.storage.base import is_id
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -5,11 +5,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from luna_image_store.app import create_storage
-from luna_image_store.capacity import is_on_s3
+from luna_image_store.concurrency import is_on_s3
 from luna_image_store.settings import PREFIX, Settings, SettingsError, load
 from luna_image_store.storage.base import Storage
 from luna_image_store.storage.disk.files import FILE_MASK
+from luna_image_store.storage.factory import create_storage
 
 ON_DISK = "disk:"
 

@@ -5,7 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from luna_image_store import capacity
+from luna_image_store import concurrency
 from luna_image_store.errors import BucketNotFound
 from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind, Storage
@@ -22,7 +22,7 @@ def run(path: str | None, named: tuple[str, ...], report: Report) -> bool:
     """Tell of each bucket and kind, and of all together; and whether that is all there is."""
     settings = load(path)
     places.check_is_there(settings)
-    storage = places.opened(settings, capacity.threads(settings), is_only_read=True)
+    storage = places.opened(settings, concurrency.threads(settings), is_only_read=True)
     total: Counter[str] = Counter()
     for bucket in places.chosen(storage, named):
         for kind, sizes in _counted(storage, bucket, report).items():

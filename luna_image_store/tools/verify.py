@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from luna_image_store import capacity
+from luna_image_store import concurrency
 from luna_image_store.app import rendering
 from luna_image_store.settings import Settings, load
 from luna_image_store.storage.base import Entry, Key, Storage
@@ -54,7 +54,7 @@ def run(path: str | None, named: tuple[str, ...], options: Options, report: Repo
 
 
 def _at_once(settings: Settings) -> int:
-    return AT_ONCE_ON_S3 if capacity.is_on_s3(settings) else capacity.cores()
+    return AT_ONCE_ON_S3 if concurrency.is_on_s3(settings) else concurrency.cores()
 
 
 def _inspect_all(storage: Storage, buckets: list[str], inspect: Inspector, at_once: int, rate: float, tally: "Tally") -> None:

@@ -16,7 +16,7 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
-from luna_image_store import capacity
+from luna_image_store import concurrency
 from luna_image_store.errors import StorageUnavailable
 from luna_image_store.settings import SettingsError
 
@@ -40,7 +40,7 @@ class Workers(Generic[Item, Result]):
 
     def results(self, items: Iterable[Item]) -> Iterator[Result]:
         """Give the result of each batch, in order. On Ctrl+C those that were begun still come."""
-        processes = min(self.parallel, capacity.cores())
+        processes = min(self.parallel, concurrency.cores())
         threads = -(-self.parallel // processes)
         pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, (self.make, threads, *self.arguments))
         running: deque[Future[Result]] = deque()

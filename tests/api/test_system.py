@@ -3,9 +3,9 @@ import json
 import pytest
 import yaml
 
-from luna_image_store.app import create_storage
 from luna_image_store.resources import system
 from luna_image_store.settings import SettingsError, load
+from luna_image_store.storage.factory import create_storage
 from tests.api.client import error
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from luna_image_store import capacity
+from luna_image_store import concurrency
 from luna_image_store.imaging.render import RENDERER, Renderer, RenderSettings
 from luna_image_store.services import ImageService
 from luna_image_store.settings import PREFIX, load
@@ -23,7 +23,7 @@ CORES = len(os.sched_getaffinity(0))
     ],
 )
 def test_all_workers_together_decode_on_each_core_once(given, decodes):
-    assert capacity.decodes(load(environ={PREFIX + name: str(value) for name, value in given.items()})) == decodes
+    assert concurrency.decodes(load(environ={PREFIX + name: str(value) for name, value in given.items()})) == decodes
 
 
 def test_however_many_threads_ask_no_more_pictures_are_decoded_at_once(storage):
