@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import falcon
 
-from luna_image_store import concurrency, errors, openapi
+from luna_image_store import concurrency, errors
+from luna_image_store.http import openapi
+from luna_image_store.http.middleware import RequestContext
+from luna_image_store.http.resources import buckets, health, images, objects, system
+from luna_image_store.http.resources.base import Resource, Services
 from luna_image_store.imaging.render import RenderSettings
-from luna_image_store.middleware import RequestContext
 from luna_image_store.monitoring.monitor import Monitor
 from luna_image_store.monitoring.requests import METRICS_PATH
 from luna_image_store.phase import Phase, SharedPhase
-from luna_image_store.resources import buckets, health, images, objects, system
-from luna_image_store.resources.base import Resource, Services
 from luna_image_store.services import ImageService, ObjectService
 from luna_image_store.settings import Section, Settings
 from luna_image_store.storage.base import Storage
@@ -73,7 +74,7 @@ def create_app(settings: Settings, storage: Storage | None = None, phase: Shared
 
 
 def _add_metrics(app: App, metrics: "Metrics") -> None:
-    from luna_image_store.resources.metrics import MetricsPage  # with the library for Prometheus
+    from luna_image_store.http.resources.metrics import MetricsPage  # with the library for Prometheus
 
     app.add_route(METRICS_PATH, MetricsPage(metrics))
 

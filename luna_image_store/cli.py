@@ -75,7 +75,7 @@ def _with_origins(settings: Mapping[str, Mapping[str, Any]], origins: Mapping[tu
 def openapi() -> None:
     """Print the OpenAPI document as YAML."""
     from luna_image_store.app import ROUTES
-    from luna_image_store.openapi import to_yaml
+    from luna_image_store.http.openapi import to_yaml
 
     click.echo(to_yaml(ROUTES), nl=False)
 

@@ -24,8 +24,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from luna_image_store.connections import Connection, Parser
 from luna_image_store.errors import InternalError, InvalidRequest, ServiceError
+from luna_image_store.http.middleware import HEADER, new_request_id
 from luna_image_store.logs import request_id
-from luna_image_store.middleware import HEADER, new_request_id
 from luna_image_store.phase import Phase
 
 ACCEPT_SECONDS = 5  # that the kernel holds a connection without data

@@ -4,9 +4,10 @@ import pytest
 import yaml
 from openapi_spec_validator import validate
 
-from luna_image_store import errors, schemas
+from luna_image_store import errors
 from luna_image_store.app import ROUTES
-from luna_image_store.openapi import to_yaml
+from luna_image_store.http import schemas
+from luna_image_store.http.openapi import to_yaml
 
 DOCUMENT = yaml.safe_load(to_yaml(ROUTES))
 METHODS = ("get", "head", "post", "put", "delete")

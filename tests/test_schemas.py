@@ -1,6 +1,6 @@
 import pytest
 
-from luna_image_store.schemas import Part
+from luna_image_store.http.schemas import Part
 
 
 def kinds(base=Part):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, Protocol
 
 import falcon
 
+from luna_image_store.http.middleware import allowed_methods_of, body_length
 from luna_image_store.logs import request_id
-from luna_image_store.middleware import allowed_methods_of, body_length
 
 METRICS_PATH = "/metrics"
 UNKNOWN = "unknown"  # one path for all that there are not, whatever clients think of

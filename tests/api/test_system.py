@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 
-from luna_image_store.resources import system
+from luna_image_store.http.resources import system
 from luna_image_store.settings import SettingsError, load
 from luna_image_store.storage.factory import create_storage
 from tests.api.client import error

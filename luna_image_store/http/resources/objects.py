@@ -2,7 +2,6 @@
 
 import falcon
 
-from luna_image_store import bodies, delivery, schemas
 from luna_image_store.content_types import OBJECT_ENDINGS, bare
 from luna_image_store.errors import (
     BadContentType,
@@ -21,9 +20,10 @@ from luna_image_store.errors import (
     TooManyIds,
     UnsupportedMediaType,
 )
-from luna_image_store.resources.base import Resource
+from luna_image_store.http import request_body, responses, schemas
+from luna_image_store.http.operation import operation
+from luna_image_store.http.resources.base import Resource
 from luna_image_store.services import Content
-from luna_image_store.validation import operation
 
 UPLOAD = (BadContentType, UnsupportedMediaType, BodyEmpty, BodyMismatch, PayloadTooLarge, BucketNotFound, StorageFull)
 READ = (BucketNotFound, ObjectNotFound, RecordDamaged)
@@ -42,7 +42,7 @@ class Objects(Resource):
 
         It is stored as it came, once its bytes have been found to be what its type says.
         """
-        body = bodies.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
+        body = request_body.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
         object_id = self._services.objects.create(bucket, content_type, body, account_id)
         url = f"/1/buckets/{bucket}/objects/{object_id}"
         resp.status = falcon.HTTP_201
@@ -86,7 +86,7 @@ class Object(Resource):
 
         Creates or replaces it as one step. Without `Luna-Account-Id` the owner stays.
         """
-        body = bodies.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
+        body = request_body.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
         self._services.objects.replace(bucket, object_id, content_type, body, account_id)
         resp.media = {"object_id": object_id, "url": f"/1/buckets/{bucket}/objects/{object_id}"}
 
@@ -102,7 +102,7 @@ class Object(Resource):
 
         Conditional requests and a single range are heeded.
         """
-        delivery.send(req, resp, _acceptable(req, self._services.objects.get(bucket, object_id, account_id)))
+        responses.send(req, resp, _acceptable(req, self._services.objects.get(bucket, object_id, account_id)))
 
     @operation(
         path=schemas.ObjectPath,
@@ -116,7 +116,7 @@ class Object(Resource):
 
         The headers are those of GET.
         """
-        delivery.send(req, resp, _acceptable(req, self._services.objects.head(bucket, object_id, account_id)))
+        responses.send(req, resp, _acceptable(req, self._services.objects.head(bucket, object_id, account_id)))
 
     @operation(path=schemas.ObjectPath, query=schemas.AccountQuery, answers={204: None}, errors=READ)
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
@@ -131,8 +131,8 @@ class Object(Resource):
 def _acceptable(req: falcon.Request, content: Content) -> Content:
     """Refuse content of a type that the client's Accept does not admit."""
     try:
-        delivery.negotiate(req, (bare(content.content_type),))
+        responses.negotiate(req, (bare(content.content_type),))
     except NotAcceptable:
-        delivery.drop(content)
+        responses.drop(content)
         raise
     return content

@@ -6,12 +6,13 @@ from pathlib import Path
 import falcon
 from falcon.routing import StaticRoute
 
-from luna_image_store import __version__, schemas
-from luna_image_store.delivery import negotiate
+from luna_image_store import __version__
 from luna_image_store.errors import ManualMissing, NotAcceptable
-from luna_image_store.resources.base import Resource
+from luna_image_store.http import schemas
+from luna_image_store.http.operation import operation
+from luna_image_store.http.resources.base import Resource
+from luna_image_store.http.responses import negotiate
 from luna_image_store.settings import masked
-from luna_image_store.validation import operation
 
 API_VERSION = 1
 MAJOR, MINOR, PATCH = (int(part) for part in __version__.split("."))

@@ -11,11 +11,12 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
-from luna_image_store import __version__, errors, schemas
-from luna_image_store.middleware import allowed_methods
-from luna_image_store.resources.base import Resource
+from luna_image_store import __version__, errors
+from luna_image_store.http import schemas
+from luna_image_store.http.middleware import allowed_methods
+from luna_image_store.http.operation import Operation
+from luna_image_store.http.resources.base import Resource
 from luna_image_store.storage.base import ID
-from luna_image_store.validation import Operation
 
 INTRODUCTION = """\
 The service keeps pictures and objects in buckets, on a local disk or on S3. Buckets are disjoint namespaces.

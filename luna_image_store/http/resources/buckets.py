@@ -3,9 +3,9 @@
 import falcon
 
 from luna_image_store.errors import BucketExists, BucketNotFound, StorageFull
-from luna_image_store.resources.base import Resource
-from luna_image_store.schemas import BUCKET, BucketPath, Empty, NewBucketQuery
-from luna_image_store.validation import operation
+from luna_image_store.http.operation import operation
+from luna_image_store.http.resources.base import Resource
+from luna_image_store.http.schemas import BUCKET, BucketPath, Empty, NewBucketQuery
 
 
 class Buckets(Resource):

@@ -2,11 +2,11 @@
 
 import falcon
 
-from luna_image_store import schemas
 from luna_image_store.errors import NotReady
+from luna_image_store.http import schemas
+from luna_image_store.http.operation import operation
+from luna_image_store.http.resources.base import Resource
 from luna_image_store.phase import Phase
-from luna_image_store.resources.base import Resource
-from luna_image_store.validation import operation
 
 REASONS = {
     Phase.STARTING: "the service is starting",

@@ -10,8 +10,8 @@ from uuid import uuid4
 import falcon
 
 from luna_image_store.errors import MethodNotAllowed, PageNotFound
+from luna_image_store.http.schemas import REQUEST_ID
 from luna_image_store.logs import request_id
-from luna_image_store.schemas import REQUEST_ID
 
 HEADER = "Luna-Request-Id"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")

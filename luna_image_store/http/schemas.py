@@ -10,7 +10,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from luna_image_store.content_types import IMAGE_TYPES, OBJECT_ENDINGS
-from luna_image_store.field_types import MAX_IDS, MAX_PREVIEW, PRINTABLE, Flag, Ids, ImageType, ObjectType, Pattern, PreviewSize
+from luna_image_store.http.fields import MAX_IDS, MAX_PREVIEW, PRINTABLE, Flag, Ids, ImageType, ObjectType, Pattern, PreviewSize
 from luna_image_store.storage.base import BUCKET_NAME, ID
 
 REQUEST_ID = f"^[0-9]{{10}},{ID[1:]}"

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import falcon
 
-from luna_image_store import bodies, delivery, schemas
 from luna_image_store.content_types import IMAGE_TYPES
 from luna_image_store.errors import (
     BadContentType,
@@ -23,9 +22,10 @@ from luna_image_store.errors import (
     TooManyIds,
     TooManyPixels,
 )
+from luna_image_store.http import request_body, responses, schemas
+from luna_image_store.http.operation import operation
+from luna_image_store.http.resources.base import Resource
 from luna_image_store.imaging.render import PREVIEW_SIZES
-from luna_image_store.resources.base import Resource
-from luna_image_store.validation import operation
 
 UPLOAD = (BadContentType, BadImage, BodyEmpty, PayloadTooLarge, TooManyPixels, BucketNotFound, StorageFull)
 READ = (BucketNotFound, ImageNotFound, RecordDamaged)
@@ -54,7 +54,7 @@ class Images(Resource):
 
         A JPEG is stored as it came, anything else becomes one. Previews of 32, 64, 96 and 160 px are made with it.
         """
-        data = bodies.read(req, self._services.settings["IMAGES"]["MAX_SIZE"])
+        data = request_body.read(req, self._services.settings["IMAGES"]["MAX_SIZE"])
         image_id = self._services.images.create(bucket, data, account_id, meta)
         url = f"/1/buckets/{bucket}/images/{image_id}"
         resp.status = falcon.HTTP_201
@@ -102,7 +102,7 @@ class Image(Resource):
 
         Creates or replaces the picture, its previews and its metadata as one step. Without `Luna-Account-Id` the owner stays.
         """
-        data = bodies.read(req, self._services.settings["IMAGES"]["MAX_SIZE"])
+        data = request_body.read(req, self._services.settings["IMAGES"]["MAX_SIZE"])
         self._services.images.replace(bucket, image_id, data, account_id, meta)
         resp.media = {"url": f"/1/buckets/{bucket}/images/{image_id}"}
 
@@ -114,7 +114,7 @@ class Image(Resource):
 
         Conditional requests and a single range are heeded.
         """
-        delivery.send(req, resp, self._services.images.get(bucket, image_id, account_id), with_meta)
+        responses.send(req, resp, self._services.images.get(bucket, image_id, account_id), with_meta)
 
     @operation(path=schemas.ImagePath, query=schemas.ImageQuery, answers=CONTENT_HEAD, errors=READ)
     def on_head(
@@ -124,7 +124,7 @@ class Image(Resource):
 
         The headers are those of GET.
         """
-        delivery.send(req, resp, self._services.images.head(bucket, image_id, account_id), with_meta)
+        responses.send(req, resp, self._services.images.head(bucket, image_id, account_id), with_meta)
 
     @operation(path=schemas.ImagePath, query=schemas.AccountQuery, answers={204: None}, errors=READ)
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, account_id: str | None) -> None:
@@ -147,7 +147,7 @@ class ImageThumbnail(Resource):
 
         Its longest side is `size` pixels; it is never enlarged. Sizes 32, 64, 96 and 160 are stored, others are made on request.
         """
-        delivery.send(req, resp, self._services.images.preview(bucket, image_id, size))
+        responses.send(req, resp, self._services.images.preview(bucket, image_id, size))
 
     @operation(path=schemas.PreviewPath, answers=CONTENT_HEAD, errors=READ)
     def on_head(self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, size: int) -> None:
@@ -156,4 +156,4 @@ class ImageThumbnail(Resource):
         The headers are those of GET.
         """
         content = self._services.images.preview(bucket, image_id, size)
-        delivery.send(req, resp, replace(content, payload=None))
+        responses.send(req, resp, replace(content, payload=None))

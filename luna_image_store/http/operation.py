@@ -9,7 +9,6 @@ import falcon
 import msgspec
 from marshmallow import Schema, ValidationError, missing
 
-from luna_image_store import bodies
 from luna_image_store.errors import (
     BadQuery,
     BodyEmpty,
@@ -21,7 +20,8 @@ from luna_image_store.errors import (
     ParameterMissing,
     ServiceError,
 )
-from luna_image_store.schemas import RequestHeaders
+from luna_image_store.http import request_body
+from luna_image_store.http.schemas import RequestHeaders
 
 MAX_JSON = 2**20
 META_PREFIX = "HTTP_X_LUNA_META_"
@@ -133,7 +133,7 @@ def _query_fault(data: Mapping[str, Any], ex: ValidationError) -> ServiceError:
 
 def _json(req: falcon.Request) -> Mapping[str, Any]:
     try:
-        return cast(Mapping[str, Any], msgspec.json.decode(bodies.read(req, MAX_JSON)))
+        return cast(Mapping[str, Any], msgspec.json.decode(request_body.read(req, MAX_JSON)))
     except (BodyEmpty, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as ex:
         raise JsonMissing from ex
 
