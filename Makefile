@@ -75,5 +75,5 @@ $(VIEWER): $(INSTALLED)
 	mv $@.new $@
 
 $(MANUAL): $(INSTALLED) $(wildcard docs/* docs/static/*) luna_image_store/settings.py luna_image_store/errors.py \
-		luna_image_store/monitoring/series.py CHANGELOG.md deploy/README.md
+		luna_image_store/monitoring/metric_definitions.py CHANGELOG.md deploy/README.md
 	$(MAKE) docs

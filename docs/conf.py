@@ -12,7 +12,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from luna_image_store import __version__
 from luna_image_store.errors import ServiceError
-from luna_image_store.monitoring import series
+from luna_image_store.monitoring import metric_definitions
 from luna_image_store.settings import PREFIX, SECTIONS
 
 project = "luna-image-store"
@@ -81,7 +81,7 @@ def metrics() -> Iterator[str]:
     """Write a table of all series of `/metrics`."""
     rows = (
         (f"`{declared.name}`", declared.kind, ", ".join(f"`{label}`" for label in declared.labels), declared.help)
-        for declared in series.ALL
+        for declared in metric_definitions.ALL
     )
     return table(("Series", "Kind", "Labels", "Meaning"), *rows)
 

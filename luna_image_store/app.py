@@ -3,18 +3,18 @@
 import logging
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import falcon
 
 from luna_image_store import concurrency, errors
 from luna_image_store.http import openapi
 from luna_image_store.http.middleware import RequestContext
+from luna_image_store.http.monitoring import METRICS_PATH, Monitoring
 from luna_image_store.http.resources import buckets, health, images, objects, system
 from luna_image_store.http.resources.base import Resource, Services
 from luna_image_store.imaging.render import RenderSettings
 from luna_image_store.monitoring.monitor import Monitor
-from luna_image_store.monitoring.requests import METRICS_PATH
 from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.services import ImageService, ObjectService
 from luna_image_store.settings import Section, Settings
@@ -23,7 +23,7 @@ from luna_image_store.storage.factory import create_storage
 from luna_image_store.storage.probe import Health
 
 if TYPE_CHECKING:
-    from luna_image_store.monitoring.metrics import Metrics
+    from luna_image_store.monitoring.prometheus import Metrics
 
 ROUTES: Mapping[str, type[Resource]] = {
     "/version": system.Version,
@@ -60,7 +60,7 @@ def create_app(settings: Settings, storage: Storage | None = None, phase: Shared
         health=Health(storage.check),
         phase=phase or SharedPhase(Phase.SERVING),
     )
-    app: App = falcon.App(middleware=[*monitor.middleware, RequestContext()])
+    app: App = falcon.App(middleware=[*_monitoring(monitor), RequestContext()])
     app.add_error_handler(errors.ServiceError, _on_service_error)
     app.add_error_handler(falcon.HTTPError, _on_http_error)
     app.add_error_handler(Exception, _on_fault)
@@ -71,6 +71,10 @@ def create_app(settings: Settings, storage: Storage | None = None, phase: Shared
     if monitor.metrics:
         _add_metrics(app, monitor.metrics)
     return app
+
+
+def _monitoring(monitor: Monitor) -> list[Any]:
+    return [*([Monitoring(monitor.observers)] if monitor.observers else []), *monitor.middleware]
 
 
 def _add_metrics(app: App, metrics: "Metrics") -> None:

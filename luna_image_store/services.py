@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from luna_image_store.content_types import OBJECT_ENDINGS, bare, checked
 from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, RecordNotFound, ServiceError
-from luna_image_store.imaging.render import RENDERER, RenderedImage, Renderer, RenderSettings
+from luna_image_store.imaging.render import PREVIEW_SIZES, RENDERER, RenderedImage, Renderer, RenderSettings
 from luna_image_store.storage.base import Key, Kind, PayloadFile, Storage, Stored
 from luna_image_store.storage.record import BadRecord, Draft, Index, etag_of
 
@@ -102,6 +102,7 @@ class ImageService(RecordService):
     """Pictures with their previews."""
 
     kind = Kind.IMAGE
+    preview_sizes = PREVIEW_SIZES
 
     def __init__(self, storage: Storage, rendering: RenderSettings, decodes: int, renderer: Renderer = RENDERER) -> None:
         """Make the service; it decodes so many pictures at a time, however many threads there are."""

@@ -15,7 +15,7 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from luna_image_store.monitoring.requests import Finished
+from luna_image_store.monitoring.samples import Finished
 from luna_image_store.settings import Section
 
 SERVICE = "luna-image-store"

@@ -4,19 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 from luna_image_store import concurrency
 from luna_image_store.imaging.render import RENDERER, Renderer
-from luna_image_store.monitoring import series
-from luna_image_store.monitoring.requests import Monitoring, Observer
+from luna_image_store.monitoring import metric_definitions
+from luna_image_store.monitoring.samples import Observer
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import Storage
 
 if TYPE_CHECKING:
-    from luna_image_store.monitoring.metrics import Metrics
+    from luna_image_store.monitoring.prometheus import Metrics
 
 
 def check(settings: Settings) -> None:
     """Import what is switched on: once, for all workers; or raise SettingsError."""
     if settings["LUNA_SERVICE_METRICS"]["ENABLED"]:
-        from luna_image_store.monitoring import measured  # noqa: F401
+        from luna_image_store.monitoring import instrumented  # noqa: F401
     if settings["INFLUX_MONITORING"]["SEND_DATA_FOR_MONITORING"]:
         from luna_image_store.monitoring import influx  # noqa: F401
     if settings["TRACING"]["ENABLED"]:
@@ -32,8 +32,8 @@ class Monitor:
     def __init__(self, settings: Settings) -> None:
         self.metrics = _metrics(settings)
         self._backend = settings["STORAGE"]["TYPE"]
-        observers = [observer for observer in (self.metrics, _points(settings, self.metrics)) if observer]
-        self.middleware: list[Any] = [Monitoring(observers)] if observers else []
+        self.observers = [observer for observer in (self.metrics, _points(settings, self.metrics)) if observer]
+        self.middleware: list[Any] = []
         if settings["TRACING"]["ENABLED"]:
             from luna_image_store.monitoring import tracing
 
@@ -44,7 +44,7 @@ class Monitor:
         """Give the storage, measured where that is wanted."""
         if not self.metrics:
             return storage
-        from luna_image_store.monitoring.measured import measured_storage
+        from luna_image_store.monitoring.instrumented import measured_storage
 
         return measured_storage(storage, self._backend, self.metrics)
 
@@ -52,7 +52,7 @@ class Monitor:
         """Give the codec, measured where that is wanted."""
         if not self.metrics:
             return RENDERER
-        from luna_image_store.monitoring.measured import measured_renderer
+        from luna_image_store.monitoring.instrumented import measured_renderer
 
         return measured_renderer(RENDERER, self.metrics)
 
@@ -61,7 +61,7 @@ def _metrics(settings: Settings) -> "Metrics | None":
     section = settings["LUNA_SERVICE_METRICS"]
     if not section["ENABLED"]:
         return None
-    from luna_image_store.monitoring.metrics import Metrics
+    from luna_image_store.monitoring.prometheus import Metrics
 
     return Metrics(concurrency.threads(settings), section["EXTRA_LABELS"])
 
@@ -72,4 +72,4 @@ def _points(settings: Settings, metrics: "Metrics | None") -> Observer | None:
         return None
     from luna_image_store.monitoring.influx import Points
 
-    return Points(section, metrics[series.DROPPED].inc if metrics else lambda _: None)
+    return Points(section, metrics[metric_definitions.DROPPED].inc if metrics else lambda _: None)

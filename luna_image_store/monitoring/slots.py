@@ -42,7 +42,7 @@ class Slots:
 
     def enter(self, server: Any, worker: Any) -> None:
         """Take a number and count under it from now on: called in the worker."""
-        from luna_image_store.monitoring.metrics import share
+        from luna_image_store.monitoring.prometheus import share
 
         self.path.mkdir(0o700, exist_ok=True)  # somebody may have cleaned up: no reason not to serve
         with self._alone():

@@ -1,6 +1,8 @@
 """Traces of requests and of calls to S3, made by OpenTelemetry. Its own variables OTEL_* say where they go."""
 
-import falcon
+from http import HTTPStatus
+from typing import Any
+
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
@@ -27,8 +29,8 @@ def start() -> None:
 class TracedRequests:
     """Completes the span of a request."""
 
-    def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
+    def process_response(self, req: Any, resp: Any, resource: object, req_succeeded: bool) -> None:
         """Name the request; and let the instrumentation, which comes next, see what the answer is, not what was raised."""
         trace.get_current_span().set_attribute("luna.request_id", request_id.get())
         req.env.pop(HANDLED, None)  # else the span of every error would say 500
-        resp.status = falcon.code_to_http_status(resp.status)  # it can't read a number
+        resp.status = f"{resp.status_code} {HTTPStatus(resp.status_code).phrase}"  # it can't read a number

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from luna_image_store.monitoring import series
+from luna_image_store.monitoring import metric_definitions
 from tests.machine import tool
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def shown(declared):
     return {f"{declared.name}_{part}": {*declared.labels, "le"} for part in ("bucket", "sum", "count")}
 
 
-SHOWN = {name: labels for declared in series.ALL for name, labels in shown(declared).items()}
+SHOWN = {name: labels for declared in metric_definitions.ALL for name, labels in shown(declared).items()}
 
 
 def promtool(*words):
@@ -86,7 +86,7 @@ def test_queries_and_alerts_know_only_metrics_and_labels_that_there_are(expressi
 
 def test_every_series_is_on_the_dashboard():
     asked = set().union(*map(names_in, QUERIES))
-    assert all(asked & shown(declared).keys() for declared in series.ALL)
+    assert all(asked & shown(declared).keys() for declared in metric_definitions.ALL)
 
 
 def test_the_panels_of_the_dashboard_have_ids_and_places_of_their_own():

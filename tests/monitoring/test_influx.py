@@ -9,7 +9,7 @@ import pytest
 
 from luna_image_store.monitoring import influx
 from luna_image_store.monitoring.influx import Points, point
-from luna_image_store.monitoring.requests import Finished
+from luna_image_store.monitoring.samples import Finished
 from luna_image_store.settings import SettingsError, load
 from tests.machine import wait_until
 

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from luna_image_store import settings
-from luna_image_store.monitoring import series
-from luna_image_store.monitoring.measured import OPERATIONS
-from luna_image_store.monitoring.metrics import Shared, Shown
+from luna_image_store.monitoring import metric_definitions
+from luna_image_store.monitoring.instrumented import OPERATIONS
+from luna_image_store.monitoring.prometheus import Shared, Shown
 from luna_image_store.storage.base import Storage
 from tests.api.client import IMAGE_URL, IMAGES, JPEG, OBJECTS, TEXT
 from tests.system.service import REPOSITORY
@@ -104,7 +104,7 @@ def test_every_operation_of_a_storage_is_measured_but_the_one_that_only_begins_w
 
 
 def test_the_settings_know_the_labels_that_are_taken():
-    assert {"le", *(label for declared in series.ALL for label in declared.labels)} == settings.OWN_LABELS
+    assert {"le", *(label for declared in metric_definitions.ALL for label in declared.labels)} == settings.OWN_LABELS
 
 
 def test_extra_labels_are_on_every_series(make_client):
@@ -119,9 +119,9 @@ def test_extra_labels_are_on_every_series(make_client):
 def test_the_page_has_every_series_with_its_kind_and_help(client):
     client.simulate_get("/no-such")
     page = client.simulate_get("/metrics").text
-    for declared in series.ALL:
+    for declared in metric_definitions.ALL:
         assert f"# HELP {declared.name} {declared.help}\n# TYPE {declared.name} {declared.kind}\n" in page
-    assert set(re.findall("(?m)^# TYPE (\\S+)", page)) == {declared.name for declared in series.ALL}
+    assert set(re.findall("(?m)^# TYPE (\\S+)", page)) == {declared.name for declared in metric_definitions.ALL}
 
 
 def test_the_buckets_of_requests_are_those_of_the_interface(client):
@@ -130,7 +130,7 @@ def test_the_buckets_of_requests_are_those_of_the_interface(client):
     assert bounds == wanted.split()
 
 
-@pytest.mark.parametrize("declared", series.ALL, ids=lambda declared: declared.name)
+@pytest.mark.parametrize("declared", metric_definitions.ALL, ids=lambda declared: declared.name)
 def test_names_have_units_as_prometheus_wants_them(declared):
     assert re.fullmatch("[a-z_]+", declared.name)
     assert declared.help.endswith(".")

@@ -25,7 +25,6 @@ from luna_image_store.errors import (
 from luna_image_store.http import request_body, responses, schemas
 from luna_image_store.http.operation import operation
 from luna_image_store.http.resources.base import Resource
-from luna_image_store.imaging.render import PREVIEW_SIZES
 
 UPLOAD = (BadContentType, BadImage, BodyEmpty, PayloadTooLarge, TooManyPixels, BucketNotFound, StorageFull)
 READ = (BucketNotFound, ImageNotFound, RecordDamaged)
@@ -59,7 +58,11 @@ class Images(Resource):
         url = f"/1/buckets/{bucket}/images/{image_id}"
         resp.status = falcon.HTTP_201
         resp.location = url
-        resp.media = {"image_id": image_id, "url": url, **{f"url{size}": f"{url}_{size}" for size in PREVIEW_SIZES}}
+        resp.media = {
+            "image_id": image_id,
+            "url": url,
+            **{f"url{size}": f"{url}_{size}" for size in self._services.images.preview_sizes},
+        }
 
     @operation(
         path=schemas.BucketPath,

@@ -2,7 +2,7 @@
 
 import falcon
 
-from luna_image_store.monitoring.metrics import CONTENT_TYPE, Metrics
+from luna_image_store.monitoring.prometheus import CONTENT_TYPE, Metrics
 
 
 class MetricsPage:

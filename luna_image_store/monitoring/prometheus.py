@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from luna_image_store.monitoring import series
-from luna_image_store.monitoring.requests import Finished
-from luna_image_store.monitoring.series import Series
+from luna_image_store.monitoring import metric_definitions
+from luna_image_store.monitoring.metric_definitions import Series
+from luna_image_store.monitoring.samples import Finished
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -36,12 +36,13 @@ class Metrics:
     def __init__(self, threads: int, extra_labels: Mapping[str, str]) -> None:
         """Begin to count; `extra_labels` go onto every series."""
         self._registry = CollectorRegistry()
-        self._made: dict[Series, Any] = {declared: self._make(declared) for declared in series.ALL if declared != series.REQUESTS}
+        counted = [declared for declared in metric_definitions.ALL if declared != metric_definitions.REQUESTS]
+        self._made: dict[Series, Any] = {declared: self._make(declared) for declared in counted}
         self._extra_labels = extra_labels
         self._bound = cache(self._bind)
-        self.started: Callable[[], None] = self._made[series.IN_FLIGHT].inc
-        self._ended: Callable[[], None] = self._made[series.IN_FLIGHT].dec
-        self._made[series.THREADS].set(threads)
+        self.started: Callable[[], None] = self._made[metric_definitions.IN_FLIGHT].inc
+        self._ended: Callable[[], None] = self._made[metric_definitions.IN_FLIGHT].dec
+        self._made[metric_definitions.THREADS].set(threads)
 
     def __getitem__(self, declared: Series) -> Any:
         """Give what counts a series."""
@@ -57,7 +58,7 @@ class Metrics:
             send(request.sent)
         self._ended()
         if request.error_code is not None:
-            self[series.ERRORS].labels(request.path, request.error_code).inc()
+            self[metric_definitions.ERRORS].labels(request.path, request.error_code).inc()
 
     def page(self) -> bytes:
         """Write all series as text."""
@@ -67,9 +68,9 @@ class Metrics:
     def _bind(self, path: str, status: int) -> tuple[Callable[..., None], ...]:
         """Look up once what counts requests of a path and status."""
         return (
-            self[series.DURATIONS].labels(path, status).observe,
-            self[series.RECEIVED].labels(path).inc,
-            self[series.SENT].labels(path).inc,
+            self[metric_definitions.DURATIONS].labels(path, status).observe,
+            self[metric_definitions.RECEIVED].labels(path).inc,
+            self[metric_definitions.SENT].labels(path).inc,
         )
 
     def _make(self, declared: Series) -> Counter | Gauge | Histogram:
@@ -106,8 +107,8 @@ class Shown(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give the metrics, sorted by name."""
         metrics = {metric.name: metric for metric in self._source.collect()}
-        if series.DURATIONS.name in metrics:
-            metrics[series.REQUESTS.name] = _request_counts(metrics[series.DURATIONS.name])
+        if metric_definitions.DURATIONS.name in metrics:
+            metrics[metric_definitions.REQUESTS.name] = _request_counts(metrics[metric_definitions.DURATIONS.name])
         for _, metric in sorted(metrics.items()):
             metric.samples = [sample._replace(labels={**sample.labels, **self._labels}) for sample in metric.samples]
             yield metric
@@ -115,10 +116,10 @@ class Shown(Collector):
 
 def _request_counts(durations: Metric) -> Metric:
     """Show how many durations there are as a counter: to count them twice would be work for every request."""
-    counts = Metric(series.REQUESTS.name.removesuffix("_total"), series.REQUESTS.help, "counter")
+    counts = Metric(metric_definitions.REQUESTS.name.removesuffix("_total"), metric_definitions.REQUESTS.help, "counter")
     for sample in durations.samples:
-        if sample.name == f"{series.DURATIONS.name}_count":
-            counts.add_sample(series.REQUESTS.name, sample.labels, sample.value)
+        if sample.name == f"{metric_definitions.DURATIONS.name}_count":
+            counts.add_sample(metric_definitions.REQUESTS.name, sample.labels, sample.value)
     return counts
 
 

@@ -3,38 +3,16 @@
 import time
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import falcon
 
 from luna_image_store.http.middleware import allowed_methods_of, body_length
 from luna_image_store.logs import request_id
+from luna_image_store.monitoring.samples import Finished, Observer
 
 METRICS_PATH = "/metrics"
 UNKNOWN = "unknown"  # one path for all that there are not, whatever clients think of
-
-
-class Finished(NamedTuple):
-    """A request that has its answer. `started` is in nanoseconds since 1970; `path` is such as `POST:/buckets/{bucket}/images`."""
-
-    path: str
-    status: int
-    error_code: int | None
-    request_id: str
-    started: int
-    seconds: float
-    received: int
-    sent: int
-
-
-class Observer(Protocol):
-    """What is told of requests, and must be quick about it."""
-
-    def started(self) -> None:
-        """Hear that a request begins."""
-
-    def finished(self, request: Finished) -> None:
-        """Hear of a request that ended."""
 
 
 class Watched:

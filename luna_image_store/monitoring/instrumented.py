@@ -6,8 +6,8 @@ from typing import ParamSpec, TypeVar, cast
 
 from luna_image_store.errors import InternalError, RecordDamaged, ServiceError, StorageFull, StorageTimeout, StorageUnavailable
 from luna_image_store.imaging.render import Renderer
-from luna_image_store.monitoring import series
-from luna_image_store.monitoring.metrics import Metrics
+from luna_image_store.monitoring import metric_definitions
+from luna_image_store.monitoring.prometheus import Metrics
 from luna_image_store.storage.base import Storage
 
 Given = ParamSpec("Given")
@@ -24,8 +24,8 @@ class MeasuredStorage:
 
     def __init__(self, storage: Storage, backend: str, metrics: Metrics) -> None:
         for name in OPERATIONS:
-            failed = {code: metrics[series.STORAGE_ERRORS].labels(backend, name, code).inc for code in FAILURES}
-            observe = metrics[series.STORAGE].labels(backend, name).observe
+            failed = {code: metrics[metric_definitions.STORAGE_ERRORS].labels(backend, name, code).inc for code in FAILURES}
+            observe = metrics[metric_definitions.STORAGE].labels(backend, name).observe
             setattr(self, name, timed(getattr(storage, name), observe, failed))
         for name in UNMEASURED:
             setattr(self, name, getattr(storage, name))
@@ -38,7 +38,7 @@ def measured_storage(storage: Storage, backend: str, metrics: Metrics) -> Storag
 
 def measured_renderer(renderer: Renderer, metrics: Metrics) -> Renderer:
     """Measure a renderer."""
-    seconds = metrics[series.RENDERER]
+    seconds = metrics[metric_definitions.RENDERER]
     return Renderer(
         timed(renderer.render, seconds.labels("render").observe), timed(renderer.preview, seconds.labels("preview").observe)
     )
