@@ -13,11 +13,10 @@ from luna_image_store.http.middleware import RequestContext
 from luna_image_store.http.monitoring import METRICS_PATH, Monitoring
 from luna_image_store.http.resources import buckets, health, images, objects, system
 from luna_image_store.http.resources.base import Resource, Services
-from luna_image_store.imaging.render import RenderSettings
 from luna_image_store.monitoring.monitor import Monitor
 from luna_image_store.phase import Phase, SharedPhase
-from luna_image_store.services import ImageService, ObjectService
-from luna_image_store.settings import Section, Settings
+from luna_image_store.services import ImageService, ObjectService, render_settings
+from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Storage
 from luna_image_store.storage.factory import create_storage
 from luna_image_store.storage.probe import Health
@@ -54,7 +53,7 @@ def create_app(settings: Settings, storage: Storage | None = None, phase: Shared
     services = Services(
         settings=settings,
         storage=storage,
-        images=ImageService(storage, rendering(settings["IMAGES"]), concurrency.decodes(settings), monitor.renderer()),
+        images=ImageService(storage, render_settings(settings["IMAGES"]), concurrency.decodes(settings), monitor.renderer()),
         objects=ObjectService(storage),
         openapi=cache(lambda: openapi.to_yaml(ROUTES)),
         health=Health(storage.check),
@@ -81,11 +80,6 @@ def _add_metrics(app: App, metrics: "Metrics") -> None:
     from luna_image_store.http.resources.metrics import MetricsPage  # with the library for Prometheus
 
     app.add_route(METRICS_PATH, MetricsPage(metrics))
-
-
-def rendering(section: Section) -> RenderSettings:
-    """Tell how pictures are rendered."""
-    return RenderSettings(section["JPEG_QUALITY"], section["PREVIEW_QUALITY"], section["BACKGROUND"], section["MAX_PIXELS"])
 
 
 def _on_service_error(req: falcon.Request, resp: falcon.Response, ex: errors.ServiceError, params: object) -> None:

@@ -8,8 +8,12 @@ from typing import Any, NoReturn
 import click
 
 from luna_image_store import __version__
-from luna_image_store.tools import commands
-from luna_image_store.tools.commands import CONFIG_OPTION
+from luna_image_store.commands.export.command import export
+from luna_image_store.commands.import_.command import import_
+from luna_image_store.commands.migrate.command import migrate
+from luna_image_store.commands.options import CONFIG_OPTION
+from luna_image_store.commands.stats.command import stats
+from luna_image_store.commands.verify.command import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -80,5 +84,5 @@ def openapi() -> None:
     click.echo(to_yaml(ROUTES), nl=False)
 
 
-for command in (commands.verify, commands.stats, commands.migrate, commands.import_, commands.export):
+for command in (verify, stats, migrate, import_, export):
     main.add_command(command)

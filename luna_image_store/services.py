@@ -17,6 +17,7 @@ from uuid import uuid4
 from luna_image_store.content_types import OBJECT_ENDINGS, bare, checked
 from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import PREVIEW_SIZES, RENDERER, RenderedImage, Renderer, RenderSettings
+from luna_image_store.settings import Section
 from luna_image_store.storage.base import Key, Kind, PayloadFile, Storage, Stored
 from luna_image_store.storage.record import BadRecord, Draft, Index, etag_of
 
@@ -178,6 +179,11 @@ class ObjectService(RecordService):
         if (ending := OBJECT_ENDINGS.get(bare(index.content_type))) is None:
             raise RecordDamaged(record_id)
         return replace(super()._content(record_id, index, payload), filename=f"{record_id}.{ending}")
+
+
+def render_settings(section: Section) -> RenderSettings:
+    """Read from the settings how images are rendered."""
+    return RenderSettings(section["JPEG_QUALITY"], section["PREVIEW_QUALITY"], section["BACKGROUND"], section["MAX_PIXELS"])
 
 
 def _read(stored: Stored) -> bytes:

@@ -3,11 +3,11 @@ from uuid import UUID
 
 import pytest
 
+from luna_image_store.commands import targets
+from luna_image_store.commands.migrate.copier import Listed, Mover, Options, State
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk.backend import DiskStorage
 from luna_image_store.storage.record import Draft
-from luna_image_store.tools import places
-from luna_image_store.tools.moving import Listed, Mover, Options, State
 
 KEYS = [Key(Kind.OBJECT, str(UUID(int=number, version=4))) for number in range(4)]
 
@@ -23,7 +23,7 @@ def sides(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path):
-    return [places.settings_of("SRC", f"disk:{tmp_path}/{name}") for name in ("source", "target")]
+    return [targets.settings_of("SRC", f"disk:{tmp_path}/{name}") for name in ("source", "target")]
 
 
 @pytest.mark.usefixtures("process")

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
+from luna_image_store.commands.import_.result_csv import Row, continued
 from luna_image_store.settings import SettingsError
-from luna_image_store.tools.table import Row, continued
 
 ID = "141d2706-8baf-433b-82eb-8c7fada847da"
 NAMES = ("a.jpg", 'with, "quotes"\r\nand lines.jpg', "schön.jpg", os.fsdecode(b"\xff\xfe.jpg"), "last.jpg")

@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from uuid import UUID, uuid5
 
-from luna_image_store.app import rendering
+from luna_image_store.commands import targets
+from luna_image_store.commands.import_.result_csv import Row
+from luna_image_store.commands.report import reason
 from luna_image_store.errors import BodyEmpty, PayloadTooLarge, ServiceError
-from luna_image_store.services import ImageService
+from luna_image_store.services import ImageService, render_settings
 from luna_image_store.settings import Settings
-from luna_image_store.tools import places
-from luna_image_store.tools.report import reason
-from luna_image_store.tools.table import Row
 
 IMPORTED = UUID("7c0ffc9b-5a0e-4f5b-9a37-0f4f5f4d6a21")  # the name space of the ids of imports; any would do, if it stays
 DECODES = 1  # in each process: there is one per core
@@ -26,7 +25,7 @@ class Taker:
     """Stores pictures as a PUT does: converted, with previews, within the limits."""
 
     def __init__(self, threads: int, settings: Settings, folder: str, bucket: str, account_id: str | None) -> None:
-        self._images = ImageService(places.opened(settings, threads), rendering(settings["IMAGES"]), DECODES)
+        self._images = ImageService(targets.opened(settings, threads), render_settings(settings["IMAGES"]), DECODES)
         self._most = int(settings["IMAGES"]["MAX_SIZE"])
         self._threads = ThreadPoolExecutor(threads)
         self._folder, self._bucket, self._account_id = folder, bucket, account_id

@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from luna_image_store import concurrency
+from luna_image_store.commands import progress, targets
+from luna_image_store.commands.listing import listed
+from luna_image_store.commands.report import Report
 from luna_image_store.errors import BucketNotFound
 from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind, Storage
-from luna_image_store.tools import places, progress
-from luna_image_store.tools.listing import listed
-from luna_image_store.tools.report import Report
 
 SAMPLE = 200  # pictures of a bucket whose indexes are read
 STEPS = 8  # sizes that are told apart between a power of two and the next: what is told is at most an eighth too large
@@ -21,10 +21,10 @@ QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 def run(path: str | None, named: tuple[str, ...], report: Report) -> bool:
     """Tell of each bucket and kind, and of all together; and whether that is all there is."""
     settings = load(path)
-    places.check_is_there(settings)
-    storage = places.opened(settings, concurrency.threads(settings), is_only_read=True)
+    targets.check_is_there(settings)
+    storage = targets.opened(settings, concurrency.threads(settings), is_only_read=True)
     total: Counter[str] = Counter()
-    for bucket in places.chosen(storage, named):
+    for bucket in targets.chosen(storage, named):
         for kind, sizes in _counted(storage, bucket, report).items():
             report.row({"bucket": bucket, "kind": kind.folder, **sizes.summary(storage, bucket)})
             total.update(records=sizes.records, bytes=sizes.bytes)

@@ -5,16 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from luna_image_store.commands import progress, targets
+from luna_image_store.commands.exit_codes import Patience
+from luna_image_store.commands.import_.importer import Taker
+from luna_image_store.commands.import_.result_csv import Row, Table, continued
+from luna_image_store.commands.process_pool import Workers
+from luna_image_store.commands.report import Report
 from luna_image_store.errors import BucketNotFound, StorageFull, StorageTimeout, StorageUnavailable
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import is_bucket_name
-from luna_image_store.tools import places, progress
-from luna_image_store.tools.exits import Patience
-from luna_image_store.tools.report import Report
-from luna_image_store.tools.table import Row, Table, continued
-from luna_image_store.tools.taking import Taker
-from luna_image_store.tools.workers import Workers
 
 REFUSALS = {str(error.row.code) for error in (StorageUnavailable, StorageTimeout, StorageFull, BucketNotFound)}
 
@@ -49,8 +49,8 @@ class Import:
             raise SettingsError(fault)
         if not is_bucket_name(self.bucket):
             raise SettingsError(f"--bucket: {self.bucket!r} can't be the name of a bucket: a-z, 0-9, hyphen and underscore")
-        places.check_is_ours(self.settings)
-        storage = places.opened(self.settings, 1)
+        targets.check_is_ours(self.settings)
+        storage = targets.opened(self.settings, 1)
         if self.bucket in storage.list_buckets():
             return
         if not self.makes_bucket:

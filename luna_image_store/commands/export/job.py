@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
+from luna_image_store.commands import progress, targets
+from luna_image_store.commands.exit_codes import Patience
+from luna_image_store.commands.export.exporter import Exported, Giver
+from luna_image_store.commands.listing import listed
+from luna_image_store.commands.process_pool import Workers
+from luna_image_store.commands.report import Report
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import Key, Kind, Storage
-from luna_image_store.tools import places, progress
-from luna_image_store.tools.exits import Patience
-from luna_image_store.tools.giving import Exported, Giver
-from luna_image_store.tools.listing import listed
-from luna_image_store.tools.report import Report
-from luna_image_store.tools.workers import Workers
 
 INDEX = "index.jsonl"
 
@@ -38,8 +38,8 @@ class Export:
 
     def run(self, report: Report) -> bool:
         """Export, and tell whether all was written."""
-        places.check_is_there(self.settings)
-        storage = places.opened(self.settings, 1, is_only_read=True)
+        targets.check_is_there(self.settings)
+        storage = targets.opened(self.settings, 1, is_only_read=True)
         if self.bucket not in storage.list_buckets():
             raise SettingsError(f"--bucket: there is no bucket {self.bucket}")
         index, began = os.path.join(self.folder, INDEX), time.monotonic()

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
+from luna_image_store.commands import targets
+from luna_image_store.commands.report import reason
 from luna_image_store.content_types import OBJECT_ENDINGS, bare
 from luna_image_store.errors import RecordNotFound, ServiceError
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key, Kind, Stored
 from luna_image_store.storage.record import BadRecord, Index
-from luna_image_store.tools import places
-from luna_image_store.tools.report import reason
 
 OTHER_ENDING = "bin"
 READ_STEP = 2**18
@@ -40,7 +40,7 @@ class Giver:
     """Writes records out as files."""
 
     def __init__(self, threads: int, settings: Settings, bucket: str, folder: str, with_previews: bool) -> None:
-        self._storage = places.opened(settings, threads, is_only_read=True)
+        self._storage = targets.opened(settings, threads, is_only_read=True)
         self._threads = ThreadPoolExecutor(threads)
         self._bucket, self._folder, self._with_previews = bucket, folder, with_previews
 

@@ -9,15 +9,15 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 
+from luna_image_store.commands import progress, targets
+from luna_image_store.commands.exit_codes import Patience
+from luna_image_store.commands.listing import listed
+from luna_image_store.commands.migrate.copier import Listed, Mover, Options, Outcome, State
+from luna_image_store.commands.process_pool import Workers
+from luna_image_store.commands.report import Report
 from luna_image_store.errors import BucketExists
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import Key, Kind, Storage
-from luna_image_store.tools import places, progress
-from luna_image_store.tools.exits import Patience
-from luna_image_store.tools.listing import listed
-from luna_image_store.tools.moving import Listed, Mover, Options, Outcome, State
-from luna_image_store.tools.report import Report
-from luna_image_store.tools.workers import Workers
 
 TOLD = {State.NEWER, State.DAMAGED, State.FAILED}
 BAD = {State.DAMAGED, State.FAILED}
@@ -36,9 +36,9 @@ class Migration:
     def run(self, report: Report) -> bool:
         """Move, and tell whether all went well."""
         self._check()
-        source = places.opened(self.source, 1, is_only_read=True)
-        destination = places.opened(self.destination, 1, is_only_read=self.options.is_dry)
-        if not (buckets := places.chosen(source, self.buckets)):
+        source = targets.opened(self.source, 1, is_only_read=True)
+        destination = targets.opened(self.destination, 1, is_only_read=self.options.is_dry)
+        if not (buckets := targets.chosen(source, self.buckets)):
             raise SettingsError("SRC has no buckets")
         _check_names(destination, buckets)
         if not self.options.is_dry:
@@ -53,9 +53,9 @@ class Migration:
 
     def _check(self) -> None:
         """Raise SettingsError for what can't be meant."""
-        places.check_is_there(self.source)
-        places.check_is_ours(self.destination)
-        if places.name_of(self.source) == places.name_of(self.destination):
+        targets.check_is_there(self.source)
+        targets.check_is_ours(self.destination)
+        if targets.name_of(self.source) == targets.name_of(self.destination):
             raise SettingsError("SRC and DST are the same storage")
 
     def _move(self, source: Storage, destination: Storage, buckets: list[str], tally: "Tally") -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TypeVar
 
+from luna_image_store.commands.report import Report
 from luna_image_store.errors import BucketNotFound, ServiceError
-from luna_image_store.tools.report import Report
 
 Found = TypeVar("Found")
 

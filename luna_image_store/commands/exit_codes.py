@@ -5,9 +5,9 @@ from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from typing import NoReturn
 
+from luna_image_store.commands.report import reason
 from luna_image_store.errors import ServiceError, StorageUnavailable
 from luna_image_store.settings import SettingsError
-from luna_image_store.tools.report import reason
 
 GOOD = 0
 FAULTY = 1  # something is damaged, or has failed

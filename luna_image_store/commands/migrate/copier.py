@@ -13,12 +13,12 @@ from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
 
+from luna_image_store.commands import targets
+from luna_image_store.commands.report import reason
 from luna_image_store.errors import RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key
 from luna_image_store.storage.record import BadRecord, Index, verified
-from luna_image_store.tools import places
-from luna_image_store.tools.report import reason
 
 NEWER = "it is newer at the destination, and stays"
 ANOTHER = "it was written, and something else stands there now"
@@ -72,8 +72,8 @@ class Mover:
     """Copies records that are missing or different at the destination, and deletes there what the source does not have."""
 
     def __init__(self, threads: int, source: Settings, destination: Settings, options: Options) -> None:
-        self._source = places.opened(source, threads, is_only_read=True)
-        self._destination = places.opened(destination, threads, is_only_read=options.is_dry)
+        self._source = targets.opened(source, threads, is_only_read=True)
+        self._destination = targets.opened(destination, threads, is_only_read=options.is_dry)
         self._threads = ThreadPoolExecutor(threads)
         self._options = options
 

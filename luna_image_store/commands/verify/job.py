@@ -8,14 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from luna_image_store import concurrency
-from luna_image_store.app import rendering
+from luna_image_store.commands import progress, targets
+from luna_image_store.commands.exit_codes import Patience
+from luna_image_store.commands.listing import listed
+from luna_image_store.commands.report import Report
+from luna_image_store.commands.verify.inspection import Finding, Inspector, State
+from luna_image_store.services import render_settings
 from luna_image_store.settings import Settings, load
 from luna_image_store.storage.base import Entry, Key, Storage
-from luna_image_store.tools import places, progress
-from luna_image_store.tools.exits import Patience
-from luna_image_store.tools.inspection import Finding, Inspector, State
-from luna_image_store.tools.listing import listed
-from luna_image_store.tools.report import Report
 
 AT_ONCE_ON_S3 = 8  # records: most of the time they wait
 CATCH_UP = 0.1  # seconds
@@ -36,11 +36,11 @@ class Options:
 def run(path: str | None, named: tuple[str, ...], options: Options, report: Report) -> bool:
     """Verify the storage of the settings, and tell whether all records are good."""
     settings = load(path)
-    (places.check_is_ours if options.repair else places.check_is_there)(settings)
+    (targets.check_is_ours if options.repair else targets.check_is_there)(settings)
     at_once = _at_once(settings)
-    storage = places.opened(settings, at_once, is_only_read=not options.repair)
-    buckets = places.chosen(storage, named)
-    inspect = Inspector(storage, rendering(settings["IMAGES"]), options.deep, options.repair)
+    storage = targets.opened(settings, at_once, is_only_read=not options.repair)
+    buckets = targets.chosen(storage, named)
+    inspect = Inspector(storage, render_settings(settings["IMAGES"]), options.deep, options.repair)
     tally = Tally(report)
     try:
         if not named:

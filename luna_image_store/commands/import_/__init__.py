@@ -1,0 +1,1 @@
+"""Stores the images of a directory."""

@@ -1,0 +1,54 @@
+"""The command `import` and its options."""
+
+import click
+
+from luna_image_store.commands.options import CONFIG_OPTION, JSON_OPTION
+from luna_image_store.concurrency import cores
+from luna_image_store.storage.base import is_id
+
+PER_CORE = 4  # at the same time: images are rendered too
+
+
+def _account(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    if text is None or is_id(text):
+        return text
+    raise click.BadParameter(f"{text!r} is not a UUID in lower case")
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option("--bucket", required=True, metavar="BUCKET", help="The bucket that takes the pictures.")
+@click.option("--create-bucket", is_flag=True, help="Make the bucket where it is missing.")
+@click.option("--account-id", callback=_account, metavar="UUID", help="The account that owns the pictures.  [default: none]")
+@click.option("--csv", "table", type=click.Path(dir_okay=False), metavar="FILE", help="The table.  [default: import-BUCKET.csv]")
+@CONFIG_OPTION
+@click.option("--parallel", type=click.IntRange(1), metavar="N", help=f"Pictures at once.  [default: {PER_CORE} per core]")
+@JSON_OPTION
+def import_(
+    folder: str,
+    bucket: str,
+    create_bucket: bool,
+    account_id: str | None,
+    table: str | None,
+    path: str | None,
+    parallel: int | None,
+    as_json: bool,
+) -> None:
+    """Store all pictures below DIR in a bucket, and write a CSV of file and id.
+
+    Each file is taken as by a PUT: converted, with previews, within the limits of the settings. What can't be taken has a row
+    too, with the error. With a CSV that is there already it goes on where that ends, and tries again what failed.
+
+    Exit codes: 0 all files are taken. 1 some are not. 2 the arguments or settings won't do. 130 interrupted.
+    """
+    from luna_image_store.commands import exit_codes
+    from luna_image_store.commands.import_.job import Import
+    from luna_image_store.commands.report import Report
+    from luna_image_store.settings import load
+
+    def run() -> bool:
+        at_once = parallel or PER_CORE * cores()
+        work = Import(load(path), folder, bucket, account_id, create_bucket, table or f"import-{bucket}.csv", at_once)
+        return work.run(Report(as_json))
+
+    exit_codes.run(run)

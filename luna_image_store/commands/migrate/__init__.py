@@ -1,0 +1,1 @@
+"""Copies all records of one storage to another."""

@@ -1,0 +1,65 @@
+"""The command `migrate` and its options."""
+
+from datetime import datetime
+
+import click
+
+from luna_image_store.commands.options import BUCKETS_OPTION, JSON_OPTION, PARALLEL_OPTION, PER_CORE
+from luna_image_store.concurrency import cores
+
+
+def _time(context: click.Context, parameter: click.Parameter, text: str | None) -> float:
+    """Read a time with or without a zone; without one it is the local time."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else 0
+    except ValueError as ex:
+        raise click.BadParameter(f"{text!r} is no time such as 2026-11-24 or 2026-11-24T03:15:00+01:00") from ex
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@BUCKETS_OPTION
+@click.option("--since", callback=_time, metavar="TIME", help="Only records that were saved at this time or later.")
+@click.option("--delete", is_flag=True, help="Also delete at DST, in these buckets, each record that SRC does not have.")
+@click.option("--dry-run", is_flag=True, help="Compare, tell what would be done, and do nothing.")
+@click.option(
+    "--read-back/--no-read-back",
+    default=True,
+    help="Read what was written whole and check its sums, or look at its index only.  [default: read back]",
+)
+@PARALLEL_OPTION
+@JSON_OPTION
+def migrate(
+    source: str,
+    destination: str,
+    buckets: tuple[str, ...],
+    since: float,
+    delete: bool,
+    dry_run: bool,
+    read_back: bool,
+    parallel: int | None,
+    as_json: bool,
+) -> None:
+    """Move all records from storage SRC to storage DST, byte for byte.
+
+    SRC and DST are settings files, or disk:PATH. In place of the environment variables of a service they have
+    LUNA_IMAGE_STORE_SRC__SECTION__KEY and LUNA_IMAGE_STORE_DST__SECTION__KEY, for secrets for example.
+
+    What is there already is passed over. So it may be interrupted, and is run again to go on, or to move what has
+    changed since. SRC stays as it is.
+
+    Exit codes: 0 all is there. 1 something is damaged or failed, and was told. 2 the arguments or settings won't do.
+    130 interrupted.
+    """
+    from luna_image_store.commands import exit_codes, targets
+    from luna_image_store.commands.migrate.copier import Options
+    from luna_image_store.commands.migrate.job import Migration
+    from luna_image_store.commands.report import Report
+
+    def run() -> bool:
+        options = Options(since, delete, dry_run, read_back)
+        sides = targets.settings_of("SRC", source), targets.settings_of("DST", destination)
+        return Migration(*sides, buckets, options, parallel or PER_CORE * cores()).run(Report(as_json))
+
+    exit_codes.run(run)

@@ -1,0 +1,23 @@
+"""The command `stats` and its options."""
+
+import click
+
+from luna_image_store.commands.options import BUCKETS_OPTION, CONFIG_OPTION, JSON_OPTION
+
+
+@click.command()
+@BUCKETS_OPTION
+@JSON_OPTION
+@CONFIG_OPTION
+def stats(buckets: tuple[str, ...], as_json: bool, path: str | None) -> None:
+    """Count records and bytes, and tell how large records are, by bucket and kind.
+
+    No record is read, but for the indexes of a sample of the pictures.
+
+    Exit codes: 0 all was counted. 1 the storage failed. 2 the arguments or settings won't do. 130 interrupted.
+    """
+    from luna_image_store.commands import exit_codes
+    from luna_image_store.commands.report import Report
+    from luna_image_store.commands.stats.job import run
+
+    exit_codes.run(lambda: run(path, buckets, Report(as_json)))

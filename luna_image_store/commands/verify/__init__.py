@@ -1,0 +1,1 @@
+"""Reads every record and reports what is damaged."""

@@ -1,0 +1,48 @@
+"""The command `verify` and its options."""
+
+import click
+
+from luna_image_store.commands.options import BUCKETS_OPTION, CONFIG_OPTION, JSON_OPTION
+
+RATE = 500  # records per second: an eighth of a core without --deep, so that the service keeps the rest
+
+
+@click.command()
+@BUCKETS_OPTION
+@click.option(
+    "--deep", is_flag=True, help="Also decode each picture and preview, and look whether objects are what their type says."
+)
+@click.option("--repair", is_flag=True, help="Make damaged previews anew from their pictures. All else is left as it is.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0),
+    default=RATE,
+    show_default=True,
+    metavar="N",
+    help="Read at most N records per second; 0: as fast as it goes.",
+)
+@click.option(
+    "--leftover-age",
+    type=click.FloatRange(0),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Take what lies in .tmp, in .trash or in an upload for a leftover when it is older than this; 0: all.",
+)
+@JSON_OPTION
+@CONFIG_OPTION
+def verify(
+    buckets: tuple[str, ...], deep: bool, repair: bool, rate: float, leftover_age: float, as_json: bool, path: str | None
+) -> None:
+    """Read every record, and tell of each that is damaged, of strays and of leftovers.
+
+    It may run beside the service, be interrupted, and be run again.
+
+    Exit codes: 0 all records are good, or are again after --repair. 1 something is damaged or could not be read, and was
+    told. 2 the arguments or settings won't do. 130 interrupted.
+    """
+    from luna_image_store.commands import exit_codes
+    from luna_image_store.commands.report import Report
+    from luna_image_store.commands.verify.job import Options, run
+
+    exit_codes.run(lambda: run(path, buckets, Options(deep, repair, rate, leftover_age), Report(as_json)))
