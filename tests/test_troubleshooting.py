@@ -42,7 +42,7 @@ LOGGED = [(place, call) for place, call in calls() if is_logged(call)]
 REFUSALS = [
     (place, call)
     for place, call in calls()
-    if ast.unparse(call.func).endswith("SettingsError") and call.args and not place.startswith("tools/")  # they start no service
+    if ast.unparse(call.func).endswith("SettingsError") and call.args and not place.startswith("commands/")  # they start no service
 ]
 
 

@@ -20,7 +20,7 @@ SECONDS, MEGABYTES = 2, 300
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_picture(name):
-    command = [sys.executable, "-m", "tests.reference.limits", name]
+    command = [sys.executable, "-m", "tests.imaging.limits", name]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True)
     outcome, seconds, megabytes = json.loads(done.stdout)
     assert outcome == CASES[name][0]

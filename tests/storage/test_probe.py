@@ -11,7 +11,7 @@ from luna_image_store.logs import request_id
 from luna_image_store.storage import probe
 from luna_image_store.storage.probe import Health
 
-from .machine import wait_until
+from tests.machine import wait_until
 
 
 class Disk:

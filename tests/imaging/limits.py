@@ -1,4 +1,4 @@
-"""Render one hostile picture in a process of its own: `python -m tests.reference.limits NAME` tells the outcome, seconds and MB.
+"""Render one hostile picture in a process of its own: `python -m tests.imaging.limits NAME` tells the outcome, seconds and MB.
 
 Seconds are those of the processor; MB are the peak of the process, about 40 and twice the picture of them before it starts.
 """

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def outcomes():
     """Render all files in memory of two kinds of poison; no allocation comes from a cache that is not poisoned."""
-    command = [sys.executable, "-m", "tests.reference.poisoned"]
+    command = [sys.executable, "-m", "tests.imaging.poisoned"]
     poison = [os.environ | {"MALLOC_PERTURB_": byte, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"} for byte in ("85", "170")]
     running = [subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for env in poison]
     results = [process.communicate(timeout=120) for process in running]

@@ -13,11 +13,7 @@ DOCUMENT = yaml.safe_load(to_yaml(ROUTES))
 METHODS = ("get", "head", "post", "put", "delete")
 ROUTED = {(path, method) for path, resource in ROUTES.items() for method in METHODS if hasattr(resource, f"on_{method}")}
 OPERATIONS = {(path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()}
-ROWS = {
-    value.row.code: value
-    for value in vars(errors).values()
-    if isinstance(value, type) and issubclass(value, errors.ServiceError) and value is not errors.ServiceError
-}
+ROWS = {kind.row.code: kind for kind in errors.ServiceError.kinds()}
 ELSEWHERE = {12021}  # a method that a path lacks is no operation of it
 EVERYWHERE = {1, 12046}
 CONDITIONS = {"If-None-Match", "If-Modified-Since", "Range", "If-Range"}
