@@ -18,7 +18,7 @@ from luna_image_store.imaging.render import RenderSettings, render
 from luna_image_store.server import Server
 from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind
-from luna_image_store.storage.record import Draft, encode
+from luna_image_store.storage.record import NewRecord, encode
 from luna_image_store.storage.s3.backend import S3Storage
 from tests.swift import Swift
 
@@ -29,7 +29,7 @@ CONNECTIONS = 4  # Swift takes most of the time, and makes more of them wait for
 class FiveObjects(S3Storage):
     """Keeps each preview in an object of its own."""
 
-    def put(self, bucket: str, key: Key, draft: Draft, payload: Any) -> None:
+    def put(self, bucket: str, key: Key, draft: NewRecord, payload: Any) -> None:
         """Make five requests."""
         for size, preview in draft.previews.items():
             self._s3("save", "put_object", bucket, Key(key.kind, f"{key.id}_{size}"), Body=preview, ContentType="image/jpeg")
@@ -42,7 +42,7 @@ class FiveObjectsServer(Server):
     def load(self) -> Any:
         """Make the application."""
         settings = load()
-        return create_app(settings, FiveObjects(settings["S3"], 8))
+        return create_app(settings, FiveObjects(settings.s3, 8))
 
 
 def saving_on_s3(bench: Bench) -> Iterator[Row]:
@@ -78,9 +78,9 @@ def _cpu_seconds(server: servers.Running) -> float:
 def _put_object(swift: Swift, data: bytes) -> float:
     """Measure the CPU time of one request with the record of a picture, in milliseconds."""
     picture = render(data, RenderSettings())
-    record = b"".join(encode(Draft("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg]))
+    record = b"".join(encode(NewRecord("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg]))
     settings = load(environ={f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in swift.account.settings().items()})
-    storage = S3Storage(settings["S3"], 1)
+    storage = S3Storage(settings.s3, 1)
     key = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
     started = time.process_time()
     for _ in range(REQUESTS):

@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from luna_image_store import __version__
 from luna_image_store.errors import ServiceError
 from luna_image_store.monitoring import metric_definitions
-from luna_image_store.settings import PREFIX, SECTIONS
+from luna_image_store.settings import PREFIX, SECTION_TYPES, SECTIONS
 
 project = "luna-image-store"
 release = __version__
@@ -53,7 +53,7 @@ def allowed(field: fields.Field[Any]) -> str:
 def settings() -> Iterator[str]:
     """Write a section with a table for each section of the settings."""
     for name, section in SECTIONS.items():
-        yield f"\n## {name}\n\n{cleandoc(section.__doc__ or '')}\n"
+        yield f"\n## {name}\n\n{cleandoc(SECTION_TYPES[name].__doc__ or '')}\n"
         rows = (
             (f"`{key}`", f"`{json.dumps(field.load_default)}`", allowed(field), text(field), f"`{PREFIX}{name}__{key}`")
             for key, field in section.fields.items()
@@ -72,7 +72,7 @@ def errors() -> Iterator[str]:
     rows = (
         (f"{{index}}`{row.code}` <br>{row.status}", f"{row.desc} <br>`{row.detail}`", cleandoc(kind.__doc__ or ""), kind.remedy)
         for kind in ServiceError.kinds()
-        for row in [kind.row]
+        for row in [kind.spec]
     )
     return table(("Code, status", "`desc`, `detail`", "Meaning", "What to do"), *rows)
 

@@ -1,8 +1,8 @@
-"""The WSGI application: routes as data, errors mapped to answers in one place."""
+"""The WSGI application: composed from the settings; errors become answers in one place."""
 
 import logging
-from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import falcon
@@ -11,53 +11,36 @@ from luna_image_store import concurrency, errors
 from luna_image_store.http import openapi
 from luna_image_store.http.middleware import RequestContext
 from luna_image_store.http.monitoring import METRICS_PATH, Monitoring
-from luna_image_store.http.resources import buckets, health, images, objects, system
-from luna_image_store.http.resources.base import Resource, Services
+from luna_image_store.http.resources import system
+from luna_image_store.http.resources.base import Services
+from luna_image_store.http.routes import ROUTES
 from luna_image_store.monitoring.monitor import Monitor
-from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.services import ImageService, ObjectService, render_settings
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Storage
 from luna_image_store.storage.factory import create_storage
-from luna_image_store.storage.probe import Health
+from luna_image_store.storage.probe import CachedProbe
 
 if TYPE_CHECKING:
     from luna_image_store.monitoring.prometheus import Metrics
-
-ROUTES: Mapping[str, type[Resource]] = {
-    "/version": system.Version,
-    "/1/buckets": buckets.Buckets,
-    "/1/buckets/{bucket}": buckets.Bucket,
-    "/1/buckets/{bucket}/objects": objects.Objects,
-    "/1/buckets/{bucket}/objects/{object_id}": objects.Object,
-    "/1/buckets/{bucket}/images": images.Images,
-    "/1/buckets/{bucket}/images/{image_id}": images.Image,
-    "/1/buckets/{bucket}/images/{image_id}_{size}": images.ImageThumbnail,
-    "/docs/spec": system.Spec,
-    "/docs/dev": system.Manual,
-    "/config": system.Config,
-    "/healthcheck": health.Health,
-    "/livez": health.Life,
-    "/readyz": health.Readiness,
-}
 
 App = falcon.App[falcon.Request, falcon.Response]
 
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, storage: Storage | None = None, phase: SharedPhase | None = None) -> App:
-    """Make the application. `storage`: the one to use, else the one that the settings name; `phase`: that of its master."""
+def create_app(settings: Settings, storage: Storage | None = None) -> App:
+    """Make the application. `storage`: the one to use, else the one that the settings name."""
     monitor = Monitor(settings)
     storage = monitor.storage(storage or create_storage(settings))
     services = Services(
         settings=settings,
         storage=storage,
-        images=ImageService(storage, render_settings(settings["IMAGES"]), concurrency.decodes(settings), monitor.renderer()),
+        images=ImageService(storage, render_settings(settings.images), concurrency.decodes(settings), monitor.renderer()),
         objects=ObjectService(storage),
         openapi=cache(lambda: openapi.to_yaml(ROUTES)),
-        health=Health(storage.check),
-        phase=phase or SharedPhase(Phase.SERVING),
+        health=CachedProbe(storage.check),
+        drain_file=Path(settings.http.drain_file),
     )
     app: App = falcon.App(middleware=[*_monitoring(monitor), RequestContext()])
     app.add_error_handler(errors.ServiceError, _on_service_error)
@@ -83,7 +66,7 @@ def _add_metrics(app: App, metrics: "Metrics") -> None:
 
 
 def _on_service_error(req: falcon.Request, resp: falcon.Response, ex: errors.ServiceError, params: object) -> None:
-    resp.status = ex.row.status
+    resp.status = ex.spec.status
     resp.content_type = falcon.MEDIA_JSON
     resp.media = ex.body()
     if isinstance(ex, errors.MethodNotAllowed):

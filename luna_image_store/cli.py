@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from luna_image_store import __version__
+from luna_image_store.commands.drain.command import drain
 from luna_image_store.commands.export.command import export
 from luna_image_store.commands.import_.command import import_
 from luna_image_store.commands.migrate.command import migrate
@@ -29,11 +30,11 @@ def main() -> None:
 @CONFIG_OPTION
 @click.option("--check", is_flag=True, help="Only check that it would start, and end: with an error if it would not.")
 def serve(path: str | None, check: bool) -> None:
-    """Serve requests until stopped. SIGHUP takes new settings and new code into use, SIGTERM ends after running requests."""
-    from luna_image_store.server import run, try_out
+    """Serve requests until stopped. SIGHUP takes new settings into use, SIGTERM ends after running requests."""
+    from luna_image_store.server.application import check_start, run
 
     if check:
-        try_out(path)
+        check_start(path)
         click.echo("it would start")
     else:
         run(path)
@@ -55,7 +56,7 @@ def config(check: bool, show: bool, path: str | None) -> None:
         settings = load(path)
     except SettingsError as ex:
         _refuse(str(ex))
-    if check and (fault := pillow_problem(settings["IMAGES"]["ALLOW_PLAIN_PILLOW"])):
+    if check and (fault := pillow_problem(settings.images.allow_plain_pillow)):
         _refuse(fault)
     if show:
         click.echo(_with_origins(masked(settings), origins(path)))
@@ -78,11 +79,11 @@ def _with_origins(settings: Mapping[str, Mapping[str, Any]], origins: Mapping[tu
 @main.command()
 def openapi() -> None:
     """Print the OpenAPI document as YAML."""
-    from luna_image_store.app import ROUTES
     from luna_image_store.http.openapi import to_yaml
+    from luna_image_store.http.routes import ROUTES
 
     click.echo(to_yaml(ROUTES), nl=False)
 
 
-for command in (verify, stats, migrate, import_, export):
+for command in (drain, verify, stats, migrate, import_, export):
     main.add_command(command)

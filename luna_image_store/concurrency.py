@@ -4,18 +4,24 @@ import os
 
 from luna_image_store.settings import Settings
 
-SYNC_WORKERS_PER_CORE = 2  # a durable save waits for the disk while another worker computes
-THREADS_ON_S3 = 8  # requests wait for S3
+WORKERS_PER_CORE_ON_DISK = 2  # one computes while the threads of another wait for Python's lock
+THREADS = 8  # requests wait for the disk or for S3
+CONNECTIONS_PER_THREAD = 1.5  # more would wait for a thread here while another worker has a free one
 
 
 def workers(settings: Settings) -> int:
     """Count the worker processes."""
-    return int(settings["HTTP"]["WORKERS"]) or (cores() if is_on_s3(settings) else SYNC_WORKERS_PER_CORE * cores())
+    return settings.http.workers or (cores() if is_on_s3(settings) else WORKERS_PER_CORE_ON_DISK * cores())
 
 
 def threads(settings: Settings) -> int:
     """Count the threads of a worker."""
-    return int(settings["HTTP"]["THREADS"]) or (THREADS_ON_S3 if is_on_s3(settings) else 1)
+    return settings.http.threads or THREADS
+
+
+def connections(settings: Settings) -> int:
+    """Count the connections that a worker holds."""
+    return settings.http.connections or max(2, int(CONNECTIONS_PER_THREAD * threads(settings)))
 
 
 def decodes(settings: Settings) -> int:
@@ -25,7 +31,7 @@ def decodes(settings: Settings) -> int:
 
 def is_on_s3(settings: Settings) -> bool:
     """Tell whether requests wait for S3."""
-    return bool(settings["STORAGE"]["TYPE"] == "s3")
+    return settings.storage.type == "s3"
 
 
 def cores() -> int:

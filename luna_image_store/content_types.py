@@ -31,14 +31,14 @@ SIGNED_START = 1023 + len(b"%PDF-")  # bytes in which a signature must be found
 UTF8_CHARSETS = ("", "utf-8", "utf8", "us-ascii", "ascii")
 
 
-def bare(content_type: str) -> str:
+def media_type(content_type: str) -> str:
     """Strip the parameters from a content type."""
     return content_type.partition(";")[0].strip().lower()
 
 
-def checked(content_type: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+def validate_body(content_type: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Pass a body through; raise BodyMismatch as soon as it is not what its type says, at its end at the latest."""
-    kind = bare(content_type)
+    kind = media_type(content_type)
     body = iter(chunks)
     if kind in SIGNATURES:
         return _signed(body, SIGNATURES[kind])

@@ -2,14 +2,16 @@
 
 import logging
 import os
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from tempfile import TemporaryFile
 from typing import Any
+from uuid import uuid4
 
 from pythonjsonlogger.json import JsonFormatter
 
-from luna_image_store.settings import Section, SettingsError
+from luna_image_store.settings import LoggerSettings, SettingsError
 
 FIELDS = "%(asctime)s %(levelname)s %(request_id)s %(message)s"
 FILE_NAME = "luna-image-store.log"
@@ -20,7 +22,14 @@ SECONDS_END = len("2026-01-31T23:59:59")
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 logging._srcfile = None  # the place in the code, as the manual of `logging` says
 
+REQUEST_ID_HEADER = "Luna-Request-Id"
+
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def new_request_id() -> str:
+    """Make a request id of the form that clients use."""
+    return f"{int(time.time())},{uuid4()}"
 
 
 class RequestIdFilter(logging.Filter):
@@ -57,17 +66,17 @@ class JsonLines(IsoTime, JsonFormatter):
     """A JSON object per log record."""
 
 
-def configuration(section: Section) -> dict[str, Any]:
+def configuration(settings: LoggerSettings) -> dict[str, Any]:
     """Make the configuration for `logging.config.dictConfig` from the settings of the logger."""
     handlers: dict[str, Any] = {}
-    if section["LOG_TO_STDOUT"]:
+    if settings.log_to_stdout:
         handlers["stdout"] = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}
-    if section["LOG_TO_FILE"]:
-        _check_folder(section["FOLDER_WITH_LOGS"])
+    if settings.log_to_file:
+        _check_folder(settings.folder_with_logs)
         handlers["file"] = {
             "class": "concurrent_log_handler.ConcurrentRotatingFileHandler",
-            "filename": os.path.join(section["FOLDER_WITH_LOGS"], FILE_NAME),
-            "maxBytes": section["MAX_LOG_FILE_SIZE"] * 10**6,
+            "filename": os.path.join(settings.folder_with_logs, FILE_NAME),
+            "maxBytes": settings.max_log_file_size * 10**6,
             "backupCount": OLD_FILES,
         }
     for handler in handlers.values():
@@ -76,9 +85,9 @@ def configuration(section: Section) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {"request_id": {"()": RequestIdFilter}},
-        "formatters": {"lines": {"()": _formatter, "section": section}},
+        "formatters": {"lines": {"()": _formatter, "settings": settings}},
         "handlers": handlers,
-        "root": {"level": section["LOG_LEVEL"], "handlers": list(handlers)},
+        "root": {"level": settings.log_level, "handlers": list(handlers)},
         "loggers": {"PIL": {"level": "WARNING"}},
     }
 
@@ -92,7 +101,7 @@ def _check_folder(path: str) -> None:
         raise SettingsError(f"LUNA_IMAGE_STORE_LOGGER.FOLDER_WITH_LOGS: {path} can't be used: {ex}") from ex
 
 
-def _formatter(section: Section) -> logging.Formatter:
-    lines = JsonLines(FIELDS) if section["FORMAT"] == "json" else TextLines(FIELDS)
-    lines.zone = UTC if section["LOG_TIME"] == "UTC" else None
+def _formatter(settings: LoggerSettings) -> logging.Formatter:
+    lines = JsonLines(FIELDS) if settings.format == "json" else TextLines(FIELDS)
+    lines.zone = UTC if settings.log_time == "UTC" else None
     return lines

@@ -7,34 +7,30 @@ account; a request that names none is let through.
 import logging
 from abc import ABC
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from threading import Semaphore
 from typing import ClassVar
 from uuid import uuid4
 
-from luna_image_store.content_types import OBJECT_ENDINGS, bare, checked
+from luna_image_store.content_types import OBJECT_ENDINGS, media_type, validate_body
 from luna_image_store.errors import BadImage, OwnerMismatch, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import PREVIEW_SIZES, RENDERER, RenderedImage, Renderer, RenderSettings
-from luna_image_store.settings import Section
-from luna_image_store.storage.base import Key, Kind, PayloadFile, Storage, Stored
-from luna_image_store.storage.record import BadRecord, Draft, Index, etag_of
-
-READ_STEP = 2**20
+from luna_image_store.settings import ImageSettings
+from luna_image_store.storage.base import Key, Kind, MemoryPayload, Payload, Storage, StoredRecord, UnreadPayload
+from luna_image_store.storage.record import BadRecord, Index, NewRecord, etag_of
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What a client is sent; `payload` is None where only the headers are wanted."""
+class StoredContent:
+    """What a client is sent."""
 
     content_type: str
     etag: str
     modified: datetime
-    length: int
-    payload: bytes | PayloadFile | None
+    payload: Payload
     meta: Mapping[str, str] = field(default_factory=dict)
     filename: str | None = None
 
@@ -47,17 +43,17 @@ class RecordService(ABC):
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def get(self, bucket: str, record_id: str, account_id: str | None) -> Content:
+    def get(self, bucket: str, record_id: str, account_id: str | None) -> StoredContent:
         """Open a record for reading."""
         stored = self._storage.open(bucket, self._key(record_id))
         self._admit(record_id, stored.index, account_id)
         return self._content(record_id, stored.index, stored.payload)
 
-    def head(self, bucket: str, record_id: str, account_id: str | None) -> Content:
+    def head(self, bucket: str, record_id: str, account_id: str | None) -> StoredContent:
         """Give what `get` would, without the payload."""
         index = self._storage.head(bucket, self._key(record_id))
         self._admit(record_id, index, account_id)
-        return self._content(record_id, index, None)
+        return self._content(record_id, index, UnreadPayload(index.payload.length))
 
     def delete(self, bucket: str, record_id: str, account_id: str | None) -> None:
         """Remove one record."""
@@ -79,9 +75,9 @@ class RecordService(ABC):
     def _key(self, record_id: str) -> Key:
         return Key(self.kind, record_id)
 
-    def _content(self, record_id: str, index: Index, payload: bytes | PayloadFile | None) -> Content:
+    def _content(self, record_id: str, index: Index, payload: Payload) -> StoredContent:
         modified = datetime.fromtimestamp(int(index.created), UTC)
-        return Content(index.content_type, index.etag, modified, index.payload.length, payload, index.meta)
+        return StoredContent(index.content_type, index.etag, modified, payload, index.meta)
 
     def _admit(self, record_id: str, index: Index, account_id: str | None) -> None:
         """Let another account's record look missing."""
@@ -123,14 +119,14 @@ class ImageService(RecordService):
         picture = self._render(data)
         self._save(bucket, image_id, picture, self._owner(bucket, image_id, account_id), meta)
 
-    def preview(self, bucket: str, image_id: str, size: int) -> Content:
+    def preview(self, bucket: str, image_id: str, size: int) -> StoredContent:
         """Give a preview, made on the spot where none of this size is stored whole."""
         key = self._key(image_id)
         index, data = self._storage.preview(bucket, key, size)
         if data is None:
             data = self._make_preview(bucket, key, size)
-        content = self._content(image_id, index, data)
-        return replace(content, etag=etag_of(data), length=len(data), meta={})
+        content = self._content(image_id, index, MemoryPayload(data))
+        return replace(content, etag=etag_of(data), meta={})
 
     def _make_preview(self, bucket: str, key: Key, size: int) -> bytes:
         """Render a preview from the stored picture. What can't be rendered any more is damaged: it could when it was stored."""
@@ -148,7 +144,7 @@ class ImageService(RecordService):
             return self._renderer.render(data, self._rendering)
 
     def _save(self, bucket: str, image_id: str, picture: RenderedImage, account_id: str | None, meta: Mapping[str, str]) -> None:
-        draft = Draft("image/jpeg", account_id, meta, picture.size, picture.previews)
+        draft = NewRecord("image/jpeg", account_id, meta, picture.size, picture.previews)
         self._storage.put(bucket, self._key(image_id), draft, (picture.jpeg,))
 
 
@@ -160,35 +156,32 @@ class ObjectService(RecordService):
     def create(self, bucket: str, content_type: str, chunks: Iterable[bytes], account_id: str | None) -> str:
         """Store an object under a new id, and give the id."""
         object_id = str(uuid4())
-        body = checked(content_type, chunks)
-        self._storage.put(bucket, self._key(object_id), Draft(content_type, account_id), body)
+        body = validate_body(content_type, chunks)
+        self._storage.put(bucket, self._key(object_id), NewRecord(content_type, account_id), body)
         return object_id
 
     def replace(self, bucket: str, object_id: str, content_type: str, chunks: Iterable[bytes], account_id: str | None) -> None:
         """Store an object under a given id, in place of the one that is there."""
-        body = checked(content_type, chunks)
+        body = validate_body(content_type, chunks)
         try:
             owner = self._owner(bucket, object_id, account_id)
         except ServiceError:
             for _ in body:  # what is wrong with the body is told first
                 pass
             raise
-        self._storage.put(bucket, self._key(object_id), Draft(content_type, owner), body)
+        self._storage.put(bucket, self._key(object_id), NewRecord(content_type, owner), body)
 
-    def _content(self, record_id: str, index: Index, payload: bytes | PayloadFile | None) -> Content:
-        if (ending := OBJECT_ENDINGS.get(bare(index.content_type))) is None:
+    def _content(self, record_id: str, index: Index, payload: Payload) -> StoredContent:
+        if (ending := OBJECT_ENDINGS.get(media_type(index.content_type))) is None:
             raise RecordDamaged(record_id)
         return replace(super()._content(record_id, index, payload), filename=f"{record_id}.{ending}")
 
 
-def render_settings(section: Section) -> RenderSettings:
+def render_settings(images: ImageSettings) -> RenderSettings:
     """Read from the settings how images are rendered."""
-    return RenderSettings(section["JPEG_QUALITY"], section["PREVIEW_QUALITY"], section["BACKGROUND"], section["MAX_PIXELS"])
+    return RenderSettings(images.jpeg_quality, images.preview_quality, images.background, images.max_pixels)
 
 
-def _read(stored: Stored) -> bytes:
-    """Read a whole payload; one that comes as bytes has been checked already."""
-    if isinstance(stored.payload, bytes):
-        return stored.payload
-    with closing(stored.payload) as file:
-        return stored.index.payload.check(b"".join(iter(lambda: file.read(READ_STEP), b"")), "the payload")
+def _read(stored: StoredRecord) -> bytes:
+    """Read a whole payload, or raise BadRecord where it is not what was stored; one in memory has been checked already."""
+    return stored.payload.data or stored.index.payload.check(b"".join(stored.payload.chunks()), "the payload")

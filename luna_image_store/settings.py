@@ -4,12 +4,14 @@ Defaults < a TOML file < environment variables LUNA_IMAGE_STORE__SECTION__KEY. W
 stops the start and is named.
 """
 
+import dataclasses
 import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -19,8 +21,6 @@ PREFIX = "LUNA_IMAGE_STORE__"
 MASK = "***"
 OWN_LABELS = {"path", "status_code", "error_code", "backend", "operation", "le"}  # that metrics have without EXTRA_LABELS
 
-Section = Mapping[str, Any]
-Settings = Mapping[str, Section]
 Given = dict[str, dict[str, Any]]
 Check = Callable[[Any], Any]
 
@@ -32,29 +32,31 @@ class SettingsError(RuntimeError):
     """
 
 
-def _field(kind: type[fields.Field[Any]], default: object, text: str, *checks: Check, **options: Any) -> fields.Field[Any]:
-    metadata = {"description": text, "secret": options.pop("secret", False)}
-    return kind(load_default=default, metadata=metadata, validate=list(checks), **options)
+def _setting(kind: type[fields.Field[Any]], default: Any, text: str, *checks: Check, secret: bool = False, **options: Any) -> Any:
+    """Declare a field of a section, with the marshmallow field that loads it."""
+    loaded = kind(load_default=default, metadata={"description": text, "secret": secret}, validate=list(checks), **options)
+    made = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
+    return field(**made, metadata={"field": loaded})
 
 
-def _text(default: str, text: str, *checks: Check, **options: Any) -> fields.Field[Any]:
-    return _field(fields.String, default, text, *checks, **options)
+def _text(default: str, text: str, *checks: Check, **options: Any) -> Any:
+    return _setting(fields.String, default, text, *checks, **options)
 
 
-def _choice(default: str, text: str, *choices: str) -> fields.Field[Any]:
+def _choice(default: str, text: str, *choices: str) -> Any:
     return _text(default, text, validate.OneOf(choices))
 
 
-def _whole(default: int, text: str, least: int = 1, most: int | None = None) -> fields.Field[Any]:
-    return _field(fields.Integer, default, text, validate.Range(least, most), strict=True)
+def _whole(default: int, text: str, least: int = 1, most: int | None = None) -> Any:
+    return _setting(fields.Integer, default, text, validate.Range(least, most), strict=True)
 
 
-def _number(default: float, text: str) -> fields.Field[Any]:
-    return _field(fields.Float, default, text, validate.Range(0, min_inclusive=False))
+def _number(default: float, text: str) -> Any:
+    return _setting(fields.Float, default, text, validate.Range(0, min_inclusive=False))
 
 
-def _switch(default: bool, text: str) -> fields.Field[Any]:
-    return _field(fields.Boolean, default, text, truthy={True}, falsy={False})
+def _switch(default: bool, text: str) -> Any:
+    return _setting(fields.Boolean, default, text, truthy={True}, falsy={False})
 
 
 def _check_address(address: str) -> None:
@@ -85,8 +87,169 @@ def _check_labels(labels: Mapping[str, str]) -> None:
             raise ValidationError(f"{name} is a label of the service's own.")
 
 
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where the service listens, and how many requests it works on at once."""
+
+    bind: str = _text(
+        "127.0.0.1:5020",
+        "Address and port, or `unix:` and the path of a socket. Changes with a restart only; not used with a socket of systemd.",
+        _check_address,
+    )
+    workers: int = _whole(0, "Worker processes. 0: two per core on a disk, one per core on S3.", 0, 1000)
+    threads: int = _whole(0, "Threads per worker: requests that it serves at once. 0: eight.", 0, 1000)
+    connections: int = _whole(
+        0, "Connections per worker, idle ones too; further ones wait. 0: one and a half per thread.", 0, 100_000
+    )
+    request_timeout: int = _whole(
+        60,
+        "Seconds after which a connection is closed on which the client neither sends what it announced nor reads its answer, "
+        "and after which a worker that hangs is replaced.",
+        1,
+        86_400,
+    )
+    keepalive_timeout: int = _whole(
+        5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0
+    )
+    graceful_timeout: int = _whole(30, "Seconds that running requests have to end when the service stops or reloads.")
+    drain_file: str = _text(
+        "./var/draining",
+        "While this file exists, `/readyz` says 503 and balancers turn away. `luna-image-store drain` makes it, a start "
+        "removes it.",
+        validate.Length(1),
+    )
+    drain_time: int = _whole(0, "Seconds for which `luna-image-store drain` waits: what a balancer needs to turn away.", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Where pictures and objects are kept."""
+
+    type: str = _choice("disk", "`disk`: a local directory, see LOCAL_STORAGE. `s3`: an S3 service, see S3.", "disk", "s3")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStorageSettings:
+    """The storage on a local disk."""
+
+    path: str = _text("./var/storage", "Directory that holds the buckets; made at start where it is missing.", validate.Length(1))
+    durable: bool = _switch(
+        True,
+        "Wait until a save has reached the disk before it is acknowledged. "
+        "`false` is faster, and a power cut takes the saves of the last seconds.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """The storage on S3: Amazon's, or a service of your own that speaks its language."""
+
+    endpoint_url: str = _text("", "URL of the S3 service; empty: Amazon's, by region.", _check_url)
+    region: str = _text("", "Region, in which buckets are made too; empty: as the AWS environment says.")
+    access_key_id: str = _text("", "Access key; empty: the usual AWS chain (environment, profile, instance role).")
+    secret_access_key: str = _text("", "Secret key that goes with ACCESS_KEY_ID.", secret=True)
+    addressing_style: str = _choice("auto", "How a bucket is addressed: in the path or as a host.", "auto", "path", "virtual")
+    connect_timeout: float = _number(5.0, "Seconds to wait for a connection.")
+    read_timeout: float = _number(30.0, "Seconds to wait for the next bytes.")
+    max_attempts: int = _whole(3, "Times that a request is tried in all, with pauses of growing, random length.")
+    max_connections: int = _whole(
+        0, "Connections per worker that are kept. 0: one per thread, and eight to look up the owners of many at once.", 0
+    )
+    verify_ssl: bool = _switch(True, "Check the certificate of the S3 service.")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """How pictures are taken and rendered."""
+
+    jpeg_quality: int = _whole(95, "Quality of the JPEG that a picture of another format becomes, 1 to 100.", 1, 100)
+    preview_quality: int = _whole(
+        90, "JPEG quality of previews, 1 to 100; from 75 up they are at their best for their bytes.", 1, 100
+    )
+    background: str = _text(
+        "#ffffff", "What transparent pictures are laid on, as `#rrggbb`.", validate.Regexp(r"^#[0-9a-fA-F]{6}\Z")
+    )
+    max_size: int = _whole(64 * 2**20, "Largest picture in bytes.")
+    max_pixels: int = _whole(75_000_000, "Largest picture in pixels, checked before it is decoded.")
+    allow_plain_pillow: bool = _switch(False, "Start with plain Pillow 12.3 or later, on machines that are not x86-64.")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSettings:
+    """How objects are taken."""
+
+    max_size: int = _whole(2**30, "Largest object in bytes.")
+
+
+@dataclass(frozen=True, slots=True)
+class LoggerSettings:
+    """What is logged, and where to."""
+
+    log_level: str = _choice("INFO", "The least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR")
+    log_time: str = _choice("LOCAL", "Time zone of the time stamps.", "LOCAL", "UTC")
+    log_to_stdout: bool = _switch(True, "Log to standard output.")
+    log_to_file: bool = _switch(False, "Log to `luna-image-store.log` in FOLDER_WITH_LOGS.")
+    folder_with_logs: str = _text(
+        "./var/logs", "Directory of the log files; made at start where it is missing.", validate.Length(1)
+    )
+    max_log_file_size: int = _whole(1024, "Megabytes after which a log file is rotated; five old ones are kept. 0: never.", 0)
+    format: str = _choice("default", "`default`: a line of text; `json`: a JSON object per line.", "default", "json")
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxSettings:
+    """A point per request, for InfluxDB 2."""
+
+    send_data_for_monitoring: bool = _switch(False, "Send the points.")
+    use_ssl: bool = _switch(False, "Use https.")
+    host: str = _text("127.0.0.1", "Host of the InfluxDB server.")
+    port: int = _whole(8086, "Port of the InfluxDB server.", 1, 65535)
+    organization: str = _text("luna", "Organization in InfluxDB.")
+    token: str = _text(
+        "",
+        "Token for InfluxDB.",
+        validate.Regexp(r"[!-~]*\Z", error="Must be printable ASCII without spaces."),  # else an error of its header would show it
+        secret=True,
+    )
+    bucket: str = _text("luna_monitoring", "Bucket in InfluxDB.")
+    flushing_period: float = _number(1.0, "Seconds between two batches.")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Metrics for Prometheus."""
+
+    enabled: bool = _switch(False, "Serve metrics at `/metrics`.")
+    extra_labels: Mapping[str, str] = _setting(
+        fields.Dict, {}, "Labels that every metric gets.", _check_labels, keys=fields.String(), values=fields.String()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Traces by OpenTelemetry; needs the extra `luna-image-store[tracing]`."""
+
+    enabled: bool = _switch(False, "Send traces to where the environment variables `OTEL_*` say.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, by section."""
+
+    http: HttpSettings = field(default_factory=HttpSettings, metadata={"name": "HTTP"})
+    storage: StorageSettings = field(default_factory=StorageSettings, metadata={"name": "STORAGE"})
+    local_storage: LocalStorageSettings = field(default_factory=LocalStorageSettings, metadata={"name": "LOCAL_STORAGE"})
+    s3: S3Settings = field(default_factory=S3Settings, metadata={"name": "S3"})
+    images: ImageSettings = field(default_factory=ImageSettings, metadata={"name": "IMAGES"})
+    objects: ObjectSettings = field(default_factory=ObjectSettings, metadata={"name": "OBJECTS"})
+    logger: LoggerSettings = field(default_factory=LoggerSettings, metadata={"name": "LUNA_IMAGE_STORE_LOGGER"})
+    influx: InfluxSettings = field(default_factory=InfluxSettings, metadata={"name": "INFLUX_MONITORING"})
+    metrics: MetricsSettings = field(default_factory=MetricsSettings, metadata={"name": "LUNA_SERVICE_METRICS"})
+    tracing: TracingSettings = field(default_factory=TracingSettings, metadata={"name": "TRACING"})
+
+
 class SectionSchema(Schema):
-    """Base of all sections; the docstring of a section is its introduction in the manual."""
+    """Base of the schemas of sections, which are made of the fields that these declare."""
 
     class Meta:
         """Refuse keys that are not declared."""
@@ -94,139 +257,13 @@ class SectionSchema(Schema):
         unknown = RAISE
 
 
-class Http(SectionSchema):
-    """Where the service listens, and how many requests it works on at once."""
-
-    BIND = _text(
-        "127.0.0.1:5020",
-        "Address and port, or `unix:` and the path of a socket. Changes with a restart only; not used with a socket of systemd.",
-        _check_address,
-    )
-    WORKERS = _whole(0, "Worker processes. 0: two per core on a disk (durable saves wait for it), one per core on S3.", 0, 1000)
-    THREADS = _whole(0, "Threads per worker. 0: one on a disk, eight on S3.", 0, 1000)
-    REQUEST_TIMEOUT = _whole(
-        60,
-        "Seconds that a client may keep the service waiting; it gets them back at one for each 10 kB that it moves. "
-        "A worker that hangs for five seconds longer is replaced.",
-    )
-    KEEPALIVE_TIMEOUT = _whole(5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0)
-    GRACEFUL_TIMEOUT = _whole(30, "Seconds that running requests have to end when the service stops or reloads.")
-    DRAIN_TIME = _whole(
-        0,
-        "Seconds for which a service that is told to stop still takes requests, while `/readyz` says 503: a balancer needs some "
-        "to turn away. Then it stops; a second SIGTERM ends the wait.",
-        0,
-    )
+def _schema(section: type) -> Schema:
+    declared = {setting.name.upper(): setting.metadata["field"] for setting in dataclasses.fields(section)}
+    return SectionSchema.from_dict(declared, name=section.__name__)()
 
 
-class StorageSection(SectionSchema):
-    """Where pictures and objects are kept."""
-
-    TYPE = _choice("disk", "`disk`: a local directory, see LOCAL_STORAGE. `s3`: an S3 service, see S3.", "disk", "s3")
-
-
-class LocalStorage(SectionSchema):
-    """The storage on a local disk."""
-
-    PATH = _text("./var/storage", "Directory that holds the buckets; made at start where it is missing.", validate.Length(1))
-    DURABLE = _switch(
-        True,
-        "Wait until a save has reached the disk before it is acknowledged. "
-        "`false` is faster, and a power cut takes the saves of the last seconds.",
-    )
-
-
-class S3(SectionSchema):
-    """The storage on S3: Amazon's, or a service of your own that speaks its language."""
-
-    ENDPOINT_URL = _text("", "URL of the S3 service; empty: Amazon's, by region.", _check_url)
-    REGION = _text("", "Region, in which buckets are made too; empty: as the AWS environment says.")
-    ACCESS_KEY_ID = _text("", "Access key; empty: the usual AWS chain (environment, profile, instance role).")
-    SECRET_ACCESS_KEY = _text("", "Secret key that goes with ACCESS_KEY_ID.", secret=True)
-    ADDRESSING_STYLE = _choice("auto", "How a bucket is addressed: in the path or as a host.", "auto", "path", "virtual")
-    CONNECT_TIMEOUT = _number(5.0, "Seconds to wait for a connection.")
-    READ_TIMEOUT = _number(30.0, "Seconds to wait for the next bytes.")
-    MAX_ATTEMPTS = _whole(3, "Times that a request is tried in all, with pauses of growing, random length.")
-    MAX_CONNECTIONS = _whole(
-        0, "Connections per worker that are kept. 0: one per thread, and eight to look up the owners of many at once.", 0
-    )
-    VERIFY_SSL = _switch(True, "Check the certificate of the S3 service.")
-
-
-class Images(SectionSchema):
-    """How pictures are taken and rendered."""
-
-    JPEG_QUALITY = _whole(95, "Quality of the JPEG that a picture of another format becomes, 1 to 100.", 1, 100)
-    PREVIEW_QUALITY = _whole(90, "JPEG quality of previews, 1 to 100; from 75 up they are at their best for their bytes.", 1, 100)
-    BACKGROUND = _text("#ffffff", "What transparent pictures are laid on, as `#rrggbb`.", validate.Regexp(r"^#[0-9a-fA-F]{6}\Z"))
-    MAX_SIZE = _whole(64 * 2**20, "Largest picture in bytes.")
-    MAX_PIXELS = _whole(75_000_000, "Largest picture in pixels, checked before it is decoded.")
-    ALLOW_PLAIN_PILLOW = _switch(False, "Start with plain Pillow 12.3 or later, on machines that are not x86-64.")
-
-
-class Objects(SectionSchema):
-    """How objects are taken."""
-
-    MAX_SIZE = _whole(2**30, "Largest object in bytes.")
-
-
-class Logger(SectionSchema):
-    """What is logged, and where to."""
-
-    LOG_LEVEL = _choice("INFO", "The least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR")
-    LOG_TIME = _choice("LOCAL", "Time zone of the time stamps.", "LOCAL", "UTC")
-    LOG_TO_STDOUT = _switch(True, "Log to standard output.")
-    LOG_TO_FILE = _switch(False, "Log to `luna-image-store.log` in FOLDER_WITH_LOGS.")
-    FOLDER_WITH_LOGS = _text("./var/logs", "Directory of the log files; made at start where it is missing.", validate.Length(1))
-    MAX_LOG_FILE_SIZE = _whole(1024, "Megabytes after which a log file is rotated; five old ones are kept. 0: never.", 0)
-    FORMAT = _choice("default", "`default`: a line of text; `json`: a JSON object per line.", "default", "json")
-
-
-class InfluxMonitoring(SectionSchema):
-    """A point per request, for InfluxDB 2."""
-
-    SEND_DATA_FOR_MONITORING = _switch(False, "Send the points.")
-    USE_SSL = _switch(False, "Use https.")
-    HOST = _text("127.0.0.1", "Host of the InfluxDB server.")
-    PORT = _whole(8086, "Port of the InfluxDB server.", 1, 65535)
-    ORGANIZATION = _text("luna", "Organization in InfluxDB.")
-    TOKEN = _text(
-        "",
-        "Token for InfluxDB.",
-        validate.Regexp(r"[!-~]*\Z", error="Must be printable ASCII without spaces."),  # else an error of its header would show it
-        secret=True,
-    )
-    BUCKET = _text("luna_monitoring", "Bucket in InfluxDB.")
-    FLUSHING_PERIOD = _number(1.0, "Seconds between two batches.")
-
-
-class ServiceMetrics(SectionSchema):
-    """Metrics for Prometheus."""
-
-    ENABLED = _switch(False, "Serve metrics at `/metrics`.")
-    EXTRA_LABELS = _field(
-        fields.Dict, {}, "Labels that every metric gets.", _check_labels, keys=fields.String(), values=fields.String()
-    )
-
-
-class Tracing(SectionSchema):
-    """Traces by OpenTelemetry; needs the extra `luna-image-store[tracing]`."""
-
-    ENABLED = _switch(False, "Send traces to where the environment variables `OTEL_*` say.")
-
-
-SECTIONS: Mapping[str, SectionSchema] = {
-    "HTTP": Http(),
-    "STORAGE": StorageSection(),
-    "LOCAL_STORAGE": LocalStorage(),
-    "S3": S3(),
-    "IMAGES": Images(),
-    "OBJECTS": Objects(),
-    "LUNA_IMAGE_STORE_LOGGER": Logger(),
-    "INFLUX_MONITORING": InfluxMonitoring(),
-    "LUNA_SERVICE_METRICS": ServiceMetrics(),
-    "TRACING": Tracing(),
-}
+SECTION_TYPES: Mapping[str, Any] = {section.metadata["name"]: section.type for section in dataclasses.fields(Settings)}
+SECTIONS: Mapping[str, Schema] = {name: _schema(kind) for name, kind in SECTION_TYPES.items()}
 
 
 def load(path: str | None = None, environ: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> Settings:
@@ -235,7 +272,8 @@ def load(path: str | None = None, environ: Mapping[str, str] = os.environ, prefi
     Variables of the environment whose names begin with `prefix` win over the file.
     """
     given, origin = _given(path, environ, prefix)
-    return {name: _load_section(name, given.get(name, {}), origin) for name in SECTIONS}
+    sections = {section.name: _load_section(section.metadata["name"], given, origin) for section in dataclasses.fields(Settings)}
+    return Settings(**sections)
 
 
 def origins(path: str | None = None, environ: Mapping[str, str] = os.environ) -> Mapping[tuple[str, str], str]:
@@ -244,11 +282,14 @@ def origins(path: str | None = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def masked(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Copy the settings with a mask in place of each secret that is set."""
-    return {
-        name: {key: MASK if value and SECTIONS[name].fields[key].metadata["secret"] else value for key, value in section.items()}
-        for name, section in settings.items()
-    }
+    """Return the settings by section and key, with a mask in place of each secret that is set."""
+    return {section.metadata["name"]: _masked(getattr(settings, section.name)) for section in dataclasses.fields(settings)}
+
+
+def _masked(section: Any) -> dict[str, Any]:
+    values = {setting.name.upper(): getattr(section, setting.name) for setting in dataclasses.fields(section)}
+    secrets = {setting.name.upper() for setting in dataclasses.fields(section) if setting.metadata["field"].metadata["secret"]}
+    return {key: MASK if value and key in secrets else value for key, value in values.items()}
 
 
 def _given(path: str | None, environ: Mapping[str, str], prefix: str) -> tuple[Given, dict[tuple[str, str], str]]:
@@ -287,12 +328,13 @@ def _parse(field: fields.Field[Any], text: str) -> object:
     return parsed["value"] if len(parsed) == 1 else text
 
 
-def _load_section(name: str, given: Mapping[str, Any], origin: Mapping[tuple[str, str], str]) -> Section:
+def _load_section(name: str, given: Given, origin: Mapping[tuple[str, str], str]) -> Any:
     try:
-        return cast(Section, SECTIONS[name].load(given))
+        values: dict[str, Any] = SECTIONS[name].load(given.get(name, {}))
     except ValidationError as ex:
         faults = (f"{name}.{key}: {_words(reasons)} (from {origin[name, key]})" for key, reasons in ex.messages_dict.items())
         raise SettingsError("; ".join(faults)) from ex
+    return SECTION_TYPES[name](**{key.lower(): value for key, value in values.items()})
 
 
 def _words(reasons: Any) -> str:

@@ -1,6 +1,6 @@
 """The application for a WSGI server."""
 
 from luna_image_store.app import create_app
-from luna_image_store.settings import load
+from luna_image_store.server.startup import current_settings
 
-application = create_app(load())
+application = create_app(current_settings())

@@ -34,7 +34,7 @@ def moto(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def storage_on_moto(moto):
-    return S3Storage(load(environ=moto.settings())["S3"], threads=8)
+    return S3Storage(load(environ=moto.settings()).s3, threads=8)
 
 
 @pytest.fixture

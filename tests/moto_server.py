@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 
 import boto3
@@ -20,6 +21,7 @@ REQUEST = re.compile(r"^request: ([A-Z]+ /(?!moto-api).*)", re.MULTILINE)
 LISTENING = re.compile(r"Running on (http://127\.0\.0\.1:[0-9]+)")
 REGION = "eu-central-1"  # in us-east-1 a bucket that exists can be made again
 KEYS = {"ACCESS_KEY_ID": "tester", "SECRET_ACCESS_KEY": "testing"}
+REPOSITORY = Path(__file__).parents[1]
 
 
 class Moto:
@@ -90,7 +92,9 @@ def running(folder):
     """Run moto on a free port."""
     log = folder / "moto.log"
     with log.open("wb") as output:
-        process = subprocess.Popen((sys.executable, __file__), stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            (sys.executable, "-m", "tests.moto_server"), cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
+        )
     try:
         yield Moto(log)
     finally:

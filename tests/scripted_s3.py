@@ -83,4 +83,4 @@ def storage_at(url, **given):
     """Make a storage that tries each request once."""
     fixed = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": SECRET, "REGION": "us-east-1", "MAX_ATTEMPTS": 1, "ENDPOINT_URL": url}
     settings = load(environ={f"{PREFIX}S3__{name}": str(value) for name, value in {**fixed, **given}.items()})
-    return S3Storage(settings["S3"], threads=2)
+    return S3Storage(settings.s3, threads=2)

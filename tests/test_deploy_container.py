@@ -56,8 +56,8 @@ def test_no_root_serves() -> None:
 
 def test_its_settings_are_taken() -> None:
     settings = load(str(FOLDER / "settings.toml"), {})
-    assert [settings["LOCAL_STORAGE"]["PATH"]] == steps("VOLUME") == steps("WORKDIR")[-1:]
-    assert settings["HTTP"]["BIND"].endswith(f":{steps('EXPOSE')[0]}")
+    assert [settings.local_storage.path] == steps("VOLUME") == steps("WORKDIR")[-1:]
+    assert settings.http.bind.endswith(f":{steps('EXPOSE')[0]}")
 
 
 def test_its_commands_are_lists_of_words() -> None:
@@ -79,7 +79,7 @@ def test_the_example_mounts_and_builds_what_is_there(compose: Any) -> None:
 def test_the_example_sets_what_there_is_to_set(compose: Any) -> None:
     environment = compose["services"]["store"]["environment"]
     assert all(fnmatch.fnmatch(name, f"{PREFIX}*") for name in environment)
-    assert load(str(FOLDER / "settings.toml"), environment)["HTTP"]["BIND"] == SOCKET
+    assert load(str(FOLDER / "settings.toml"), environment).http.bind == SOCKET
     assert SOCKET in (PROJECT / "deploy/nginx/luna-image-store.conf").read_text()
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from luna_image_store.settings import load
-from luna_image_store.workers import MARGIN
 
 SITE = (Path(__file__).parents[1] / "deploy" / "nginx" / "luna-image-store.conf").read_text("utf-8")
 DIRECTIVES = re.sub("#.*", "", SITE)
@@ -22,16 +21,16 @@ def values(directive: str) -> set[int]:
 
 def test_takes_bodies_as_large_as_the_service_does_and_tells_the_true_limit() -> None:
     (limit,) = values("client_max_body_size")
-    assert limit > max(SETTINGS["IMAGES"]["MAX_SIZE"], SETTINGS["OBJECTS"]["MAX_SIZE"])
+    assert limit > max(SETTINGS.images.max_size, SETTINGS.objects.max_size)
     assert f"The limit is {limit} bytes" in SITE
     assert values("proxy_max_temp_file_size") == {limit}
 
 
 @pytest.mark.parametrize("directive", ["proxy_read_timeout", "proxy_send_timeout"])
 def test_the_service_gives_up_first(directive: str) -> None:
-    http = SETTINGS["HTTP"]
-    assert min(values(directive)) > http["REQUEST_TIMEOUT"] + MARGIN + 5
-    assert min(values(directive)) > http["GRACEFUL_TIMEOUT"]
+    http = SETTINGS.http
+    assert min(values(directive)) > http.request_timeout + 10
+    assert min(values(directive)) > http.graceful_timeout
 
 
 def test_takes_no_group_by_number_and_rewrites_nothing() -> None:

@@ -25,7 +25,7 @@ def rows():
 
 def test_each_code_of_the_interface_has_a_row(rows):
     assert set(rows) >= PUBLISHED | OWN
-    assert set(rows) == {kind.row.code for kind in KINDS}
+    assert set(rows) == {kind.spec.code for kind in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -37,4 +37,4 @@ def test_each_error_says_what_it_means_and_what_to_do(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_the_manual_says_what_to_do(kind, rows):
-    assert kind.remedy in rows[kind.row.code]
+    assert kind.remedy in rows[kind.spec.code]

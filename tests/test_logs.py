@@ -36,7 +36,7 @@ def configure(monkeypatch):
 
     def configure(**settings):
         settings = load(environ={PREFIX + name: value for name, value in settings.items()})
-        logging.config.dictConfig(configuration(settings["LUNA_IMAGE_STORE_LOGGER"]))
+        logging.config.dictConfig(configuration(settings.logger))
 
     yield configure
     for handler in root.handlers:
@@ -199,7 +199,7 @@ WRITER = """
 import logging, logging.config, sys, time
 from luna_image_store.logs import configuration
 from luna_image_store.settings import load
-logging.config.dictConfig(configuration(load()["LUNA_IMAGE_STORE_LOGGER"]))
+logging.config.dictConfig(configuration(load().logger))
 print(flush=True)
 input()
 for number in range(430):

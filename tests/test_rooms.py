@@ -18,13 +18,13 @@ MAY_IMPORT = {
     "logs": "settings",
     "imaging": "errors",
     "storage": "errors settings concurrency",
-    "services": "errors content_types imaging storage",
+    "services": "errors settings content_types imaging storage",
     "monitoring": "errors settings concurrency logs imaging storage.base storage.record",
-    "http": "errors settings content_types logs services storage.base monitoring",
+    "http": "errors settings content_types logs services storage.base storage.probe monitoring",
     "commands": "errors settings content_types concurrency imaging storage services",
     "app": "errors settings concurrency logs imaging storage services monitoring http",
     "server": "errors settings concurrency logs imaging storage monitoring app",
-    "wsgi": "app settings server",
+    "wsgi": "app server",
     "cli": "settings imaging.pillow http commands server",
 }
 LIBRARIES = {

@@ -24,6 +24,6 @@ def connect(address: str) -> socket.socket:
 
 
 connection = http.client.HTTPConnection("localhost")
-connection.sock = connect(load()["HTTP"]["BIND"])
+connection.sock = connect(load().http.bind)
 connection.request("GET", "/livez")
 sys.exit(connection.getresponse().status != http.HTTPStatus.OK)

@@ -14,7 +14,7 @@ from luna_image_store.errors import ServiceError
 
 def reason(ex: ServiceError) -> str:
     """Say what went wrong, with the words of the system."""
-    return f"{ex.row.desc}: {ex.__cause__ or ex}"
+    return f"{ex.spec.desc}: {ex.__cause__ or ex}"
 
 
 class Report:

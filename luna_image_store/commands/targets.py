@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from luna_image_store.concurrency import is_on_s3
@@ -29,14 +30,14 @@ def settings_of(side: str, place: str) -> Settings:
         raise SettingsError(f"{side}: {ex}") from ex
 
 
-def opened(settings: Settings, threads: int, is_only_read: bool = False) -> Storage:
+def opened(settings: Settings, threads: int, read_only: bool = False) -> Storage:
     """Open a storage for so many threads; one that is only read is left as it is.
 
     What goes wrong there is told by the tool, so nothing is logged.
     """
     logging.getLogger("luna_image_store").setLevel(logging.CRITICAL)
     os.umask(FILE_MASK)
-    return create_storage({**settings, "HTTP": {**settings["HTTP"], "THREADS": threads}}, is_only_read)
+    return create_storage(replace(settings, http=replace(settings.http, threads=threads)), read_only)
 
 
 def check_is_there(settings: Settings) -> None:
@@ -63,9 +64,9 @@ def chosen(storage: Storage, named: tuple[str, ...]) -> list[str]:
 def name_of(settings: Settings) -> Mapping[str, Any]:
     """Tell which storage it is; the same for the same one."""
     if is_on_s3(settings):
-        return {key: settings["S3"][key] for key in ("ENDPOINT_URL", "REGION", "ACCESS_KEY_ID")}
+        return {key: getattr(settings.s3, key) for key in ("endpoint_url", "region", "access_key_id")}
     return {"PATH": os.path.realpath(_path(settings))}
 
 
 def _path(settings: Settings) -> str:
-    return str(settings["LOCAL_STORAGE"]["PATH"])
+    return settings.local_storage.path

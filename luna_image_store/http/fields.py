@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, missing, validate
 
-from luna_image_store.content_types import IMAGE_TYPES, OBJECT_ENDINGS, bare
+from luna_image_store.content_types import IMAGE_TYPES, OBJECT_ENDINGS, media_type
 from luna_image_store.errors import BadContentType, TooManyIds, UnsupportedMediaType
 
 PRINTABLE = "^[ -~]*$"
@@ -59,9 +59,9 @@ class ImageType(fields.String):
     """The type that is said of a picture; what it is shows from its bytes."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> str:
-        if bare(value) not in IMAGE_TYPES:
+        if media_type(value) not in IMAGE_TYPES:
             raise BadContentType
-        return bare(value)
+        return media_type(value)
 
 
 class ObjectType(fields.String):
@@ -71,6 +71,6 @@ class ObjectType(fields.String):
         """Give the type back, or raise the error that fits."""
         if value is missing:
             raise BadContentType
-        if bare(value) not in OBJECT_ENDINGS:
+        if media_type(value) not in OBJECT_ENDINGS:
             raise UnsupportedMediaType
         return str(Pattern(PRINTABLE)(value))

@@ -5,15 +5,13 @@ import re
 import time
 from collections.abc import Hashable
 from functools import cache
-from uuid import uuid4
 
 import falcon
 
 from luna_image_store.errors import MethodNotAllowed, PageNotFound
 from luna_image_store.http.schemas import REQUEST_ID
-from luna_image_store.logs import request_id
+from luna_image_store.logs import REQUEST_ID_HEADER, new_request_id, request_id
 
-HEADER = "Luna-Request-Id"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 
 is_request_id = re.compile(REQUEST_ID).fullmatch
@@ -28,20 +26,15 @@ def allowed_methods(resource: object) -> tuple[str, ...]:
 allowed_methods_of = cache(allowed_methods)
 
 
-def new_request_id() -> str:
-    """Make a request id of the form that clients use."""
-    return f"{int(time.time())},{uuid4()}"
-
-
 class RequestContext:
     """Gives each request an id, refuses methods that its resource lacks, and logs one line when it is done."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Take the client's request id, or make one; a malformed one is refused later, with the other headers."""
-        given = req.get_header(HEADER)
+        given = req.get_header(REQUEST_ID_HEADER)
         current = given if given and is_request_id(given) else new_request_id()
         request_id.set(current)
-        resp.set_header(HEADER, current)
+        resp.set_header(REQUEST_ID_HEADER, current)
         req.context.started = time.perf_counter()
 
     def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Hashable, params: dict[str, object]) -> None:
@@ -54,7 +47,7 @@ class RequestContext:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
         """Log the request."""
-        if resp.get_header(HEADER) is None:  # the framework refused it before it came here
+        if resp.get_header(REQUEST_ID_HEADER) is None:  # the framework refused it before it came here
             self.process_request(req, resp)
         seconds = time.perf_counter() - req.context.started
         route, status, length = req.uri_template or "-", resp.status_code, body_length(req, resp)

@@ -9,13 +9,13 @@ import falcon
 
 from luna_image_store.http.middleware import allowed_methods_of, body_length
 from luna_image_store.logs import request_id
-from luna_image_store.monitoring.samples import Finished, Observer
+from luna_image_store.monitoring.samples import Observer, RequestSample
 
 METRICS_PATH = "/metrics"
 UNKNOWN = "unknown"  # one path for all that there are not, whatever clients think of
 
 
-class Watched:
+class CountedBody:
     """A request that is watched, and its body: it counts the bytes that are read."""
 
     def __init__(self, body: Any) -> None:
@@ -40,18 +40,18 @@ class Monitoring:
         """Note when the request came."""
         if req.path == METRICS_PATH:
             return
-        req.context.watched = req.stream = req.env["wsgi.input"] = Watched(req.env["wsgi.input"])
+        req.context.watched = req.stream = req.env["wsgi.input"] = CountedBody(req.env["wsgi.input"])
         for observer in self._observers:
             observer.started()
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
         """Tell what became of it."""
-        watched: Watched | None = getattr(req.context, "watched", None)
+        watched: CountedBody | None = getattr(req.context, "watched", None)
         if watched is None:
             return
         seconds, status = time.perf_counter() - watched.began, resp.status_code
         is_known = resource is not None and req.method in allowed_methods_of(resource)
-        finished = Finished(
+        finished = RequestSample(
             path_of(req.method, req.uri_template or "") if is_known else UNKNOWN,
             status,
             error_code(resp) if status >= 400 else None,

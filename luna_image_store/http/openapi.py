@@ -13,6 +13,7 @@ from marshmallow import Schema
 
 from luna_image_store import __version__, errors
 from luna_image_store.http import schemas
+from luna_image_store.http.bodies import Binary, Body, Example, Json, NoBody
 from luna_image_store.http.middleware import allowed_methods
 from luna_image_store.http.operation import Operation
 from luna_image_store.http.resources.base import Resource
@@ -42,7 +43,7 @@ STATUS_HEADERS = {
     302: {"Location": _header("Path of the first page.", "/docs/dev/index.html")},
     503: {"Retry-After": _header("Seconds after which to try again.", str(errors.StorageUnavailable.retry_after))},
 }
-MADE_AT = {
+MADE_AT: Mapping[type[Schema], str] = {
     schemas.Empty: f"/1/buckets/{schemas.BUCKET}",
     schemas.ImageCreated: schemas.IMAGE_URL,
     schemas.ObjectUrl: schemas.OBJECT_URL,
@@ -88,7 +89,7 @@ EXAMPLES: Mapping[type[errors.ServiceError], tuple[object, ...]] = {
     errors.StorageFull: ("save",),
     errors.TooManyPixels: (80_000_000, 75_000_000),
     errors.RecordDamaged: (schemas.IMAGE,),
-    errors.NotReady: ("starting",),
+    errors.NotReady: ("the service is draining",),
 }
 
 
@@ -149,14 +150,15 @@ def _parameters(declared: Operation) -> Iterator[dict[str, Any]]:
 def _request_body(declared: Operation) -> dict[str, Any] | None:
     if declared.json:
         return {"required": True, "content": {"application/json": {"schema": declared.json}}}
-    return {"required": True, "content": _content(declared.body)} if declared.body else None
+    content = _content(declared.body)
+    return {"required": True, "content": content} if content else None
 
 
-def _answer(status: int, answer: object, declared: Operation | None = None) -> dict[str, Any]:
+def _answer(status: int, answer: Body, declared: Operation | None = None) -> dict[str, Any]:
     headers = {**REQUEST_HEADERS, **STATUS_HEADERS.get(status, {})}
-    if status == HTTPStatus.CREATED:
-        headers["Location"] = _header("Path of what was made.", MADE_AT[answer])  # type: ignore[index]  # a schema
-    if isinstance(answer, tuple) and declared:
+    if status == HTTPStatus.CREATED and isinstance(answer, Json):
+        headers["Location"] = _header("Path of what was made.", MADE_AT[answer.schema])
+    if isinstance(answer, Binary) and declared:
         has_meta = declared.query and "with_meta" in declared.query.fields
         is_object = isinstance(declared.path, schemas.ObjectPath)
         headers |= CONTENT_HEADERS | (META_HEADERS if has_meta else {}) | (OBJECT_HEADERS if is_object else {})
@@ -164,22 +166,20 @@ def _answer(status: int, answer: object, declared: Operation | None = None) -> d
     return {**described, "content": content} if (content := _content(answer)) else described
 
 
-def _content(answer: object) -> dict[str, Any] | None:
-    """Describe a body: none, media types of a content, media types with examples, a schema, or an example of JSON."""
-    match answer:
-        case None:
+def _content(body: Body) -> dict[str, Any] | None:
+    """Describe a body by media type."""
+    match body:
+        case NoBody():
             return None
-        case tuple():
-            return {kind: {"schema": BINARY} for kind in answer}
-        case dict():
+        case Json(schema=schema):
+            return {"application/json": {"schema": schema}}
+        case Binary(types=types):
+            return {kind: {"schema": BINARY} for kind in types}
+        case Example(values=values):
             return {
                 kind: {"schema": _schema_of(example), "example": example} if example else {"schema": BINARY}
-                for kind, example in answer.items()
+                for kind, example in values.items()
             }
-        case type() if issubclass(answer, Schema):
-            return {"application/json": {"schema": answer}}
-        case _:
-            return {"application/json": {"schema": _schema_of(answer), "example": answer}}
 
 
 def _schema_of(example: object) -> dict[str, Any]:
@@ -202,15 +202,15 @@ def _errors(resource: type[Resource], declared: Operation) -> list[type[errors.S
             found.append(errors.ParameterMissing)
     if resource.tag not in WITHOUT_STORAGE:
         found.extend(STORAGE)
-    return sorted(found, key=lambda error: (error.row.status, error.row.code))
+    return sorted(found, key=lambda error: (error.spec.status, error.spec.code))
 
 
 def _error_answers(found: list[type[errors.ServiceError]]) -> dict[int, Any]:
     """Gather errors by status, each with its code and an example."""
     answers = {}
-    for status, group in groupby(found, key=lambda error: error.row.status):
-        rows = {str(error.row.code): error for error in group}
-        described = _answer(status, schemas.Error)
+    for status, group in groupby(found, key=lambda error: error.spec.status):
+        rows = {str(error.spec.code): error for error in group}
+        described = _answer(status, Json(schemas.Error))
         described["description"] = " ".join(f"{code}: {cleandoc(error.__doc__ or '')}" for code, error in rows.items())
         described["content"]["application/json"]["examples"] = {
             code: {"value": error(*EXAMPLES.get(error, ())).body()} for code, error in rows.items()

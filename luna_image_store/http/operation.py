@@ -21,11 +21,14 @@ from luna_image_store.errors import (
     ServiceError,
 )
 from luna_image_store.http import request_body
+from luna_image_store.http.bodies import Body, NoBody
 from luna_image_store.http.schemas import RequestHeaders
 
 MAX_JSON = 2**20
 META_PREFIX = "HTTP_X_LUNA_META_"
 META_KEY = "X-Luna-Meta-*"
+
+NO_BODY = NoBody()
 
 Responder = Callable[..., None]
 Fault = Callable[[Mapping[str, Any], ValidationError], ServiceError]
@@ -39,9 +42,9 @@ class Operation:
     query: Schema | None
     headers: Schema
     json: Schema | None
-    answers: Mapping[int, object]
+    answers: Mapping[int, Body]
     errors: tuple[type[ServiceError], ...]
-    body: object
+    body: Body
 
 
 def operation(
@@ -50,14 +53,13 @@ def operation(
     query: type[Schema] | None = None,
     headers: type[Schema] = RequestHeaders,
     json: type[Schema] | None = None,
-    answers: Mapping[int, object],
+    answers: Mapping[int, Body],
     errors: tuple[type[ServiceError], ...] = (),
-    body: object = None,
+    body: Body = NO_BODY,
 ) -> Callable[[Responder], Responder]:
     """Declare what a responder takes; it gets each loaded field as a keyword argument.
 
-    `answers`, by status, and `body`, where it is no JSON that a schema checks, are described by: a schema, an example, a tuple of
-    media types, or a mapping of media types to examples. An empty tuple stands for the headers of a content without its body.
+    `answers` are by status; `body` is for requests whose body is not JSON.
     """
     path_schema, query_schema, json_schema = (kind() if kind else None for kind in (path, query, json))
     declared = Operation(path_schema, query_schema, headers(), json_schema, answers, errors, body)

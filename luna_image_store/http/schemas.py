@@ -46,7 +46,7 @@ def _answer(text: str, example: object) -> fields.String:
     return fields.String(required=True, metadata={"description": text, "example": example})
 
 
-class Part(Schema):
+class BaseSchema(Schema):
     """Base of all schemas. They have fields and no hooks: on the way in, each field is loaded by itself."""
 
     class Meta:
@@ -55,7 +55,7 @@ class Part(Schema):
         unknown = EXCLUDE
 
 
-class BucketPath(Part):
+class BucketPath(BaseSchema):
     """A bucket in a path."""
 
     bucket = _string(BUCKET_NAME, "Bucket name.", BUCKET, required=True)
@@ -82,13 +82,13 @@ class ObjectPath(BucketPath):
     object_id = _string(ID, "Object ID.", OBJECT, required=True)
 
 
-class NewBucketQuery(Part):
+class NewBucketQuery(BaseSchema):
     """The name of a bucket to make."""
 
     bucket = _string(BUCKET_NAME, "Bucket name. On S3 it must also keep S3's rules for bucket names.", BUCKET, required=True)
 
 
-class AccountQuery(Part):
+class AccountQuery(BaseSchema):
     """On whose behalf a record is read or deleted."""
 
     account_id = _string(
@@ -105,7 +105,7 @@ class ImageQuery(AccountQuery):
     )
 
 
-class RequestHeaders(Part):
+class RequestHeaders(BaseSchema):
     """Headers that every request may have. Fields that are only checked are not handed to the responder."""
 
     request_id = fields.String(
@@ -181,7 +181,7 @@ class AcceptConfig(RequestHeaders):
     accept = _accept(("application/json", "text/plain"))
 
 
-class ImageIds(Part):
+class ImageIds(BaseSchema):
     """Pictures to delete."""
 
     images = Ids(
@@ -191,7 +191,7 @@ class ImageIds(Part):
     )
 
 
-class ObjectIds(Part):
+class ObjectIds(BaseSchema):
     """Objects to delete."""
 
     objects = Ids(
@@ -201,11 +201,11 @@ class ObjectIds(Part):
     )
 
 
-class Empty(Part):
+class Empty(BaseSchema):
     """An empty answer."""
 
 
-class ImageUrl(Part):
+class ImageUrl(BaseSchema):
     """Where a replaced picture is found."""
 
     url = _answer("Path of the picture.", IMAGE_URL)
@@ -221,14 +221,14 @@ class ImageCreated(ImageUrl):
     url160 = _answer("Path of the preview of 160 px.", f"{IMAGE_URL}_160")
 
 
-class ObjectUrl(Part):
+class ObjectUrl(BaseSchema):
     """Where an object is found."""
 
     object_id = _answer("Object ID.", OBJECT)
     url = _answer("Path of the object.", OBJECT_URL)
 
 
-class VersionNumbers(Part):
+class VersionNumbers(BaseSchema):
     """The parts of a version."""
 
     api = fields.Integer(required=True, metadata={"description": "Version in the paths.", "example": 1})
@@ -237,31 +237,31 @@ class VersionNumbers(Part):
     patch = fields.Integer(required=True, metadata={"example": 4})
 
 
-class VersionAnswer(Part):
+class VersionAnswer(BaseSchema):
     """The version of the service."""
 
     version = fields.Nested(VersionNumbers, required=True, data_key="Version")
 
 
-class Health(Part):
+class Health(BaseSchema):
     """The storage answers."""
 
     execution_time = fields.Float(required=True, metadata={"description": "Seconds that the check took.", "example": 0.0012})
 
 
-class Alive(Part):
+class Alive(BaseSchema):
     """A worker answers."""
 
     status = _answer("Always `alive`.", "alive")
 
 
-class Ready(Part):
+class Ready(BaseSchema):
     """The service wants requests."""
 
     status = _answer("Always `ready`.", "ready")
 
 
-class Error(Part):
+class Error(BaseSchema):
     """The body of every error."""
 
     error_code = fields.Integer(required=True, metadata={"description": "Code of the error.", "example": 13003})
@@ -269,7 +269,7 @@ class Error(Part):
     detail = _answer("What it is about.", f"Image with id {IMAGE} not found")
 
 
-class Component(Part):
+class Component(BaseSchema):
     """A part of the service that does not work."""
 
     name = _answer("Name of the part.", "storage")

@@ -15,11 +15,11 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from luna_image_store.monitoring.samples import Finished
-from luna_image_store.settings import Section
+from luna_image_store.monitoring.samples import RequestSample
+from luna_image_store.settings import InfluxSettings
 
 SERVICE = "luna-image-store"
-MOST_POINTS = 20_000  # that wait, per worker: 6 MB
+MAX_POINTS = 20_000  # that wait, per worker: 6 MB
 BATCH = 5_000  # points that are written at once
 CONNECT_SECONDS, WRITE_SECONDS = 2, 10
 CLOSING_SECONDS = 3  # that the end of a worker waits for the last points
@@ -29,20 +29,20 @@ REFUSED = (400, 413, 422)  # the points themselves: they would be refused again
 logger = logging.getLogger(__name__)
 
 
-class Points:
+class InfluxWriter:
     """Sends what it hears of requests, until the worker ends."""
 
-    def __init__(self, section: Section, dropped: Callable[[int], object]) -> None:
+    def __init__(self, settings: InfluxSettings, dropped: Callable[[int], object]) -> None:
         """Begin to send; `dropped` is told how many points are lost."""
         self._queue: deque[str] = deque()
         self._unsent: list[str] = []
         self._tell_dropped = dropped
         self._dropped, self._told_at = 0, 0.0
         self._is_failing = False
-        self._bucket, self._period = section["BUCKET"], section["FLUSHING_PERIOD"]
-        url = f"{'https' if section['USE_SSL'] else 'http'}://{section['HOST']}:{section['PORT']}"
+        self._bucket, self._period = settings.bucket, settings.flushing_period
+        url = f"{'https' if settings.use_ssl else 'http'}://{settings.host}:{settings.port}"
         timeout = (CONNECT_SECONDS * 1000, WRITE_SECONDS * 1000)
-        client = InfluxDBClient(url, section["TOKEN"], org=section["ORGANIZATION"], timeout=timeout)
+        client = InfluxDBClient(url, settings.token, org=settings.organization, timeout=timeout)
         self._api = client.write_api(write_options=SYNCHRONOUS)
         self._due, self._is_over = Event(), False
         self._thread = Thread(target=self._run, name="influx", daemon=True)
@@ -52,9 +52,9 @@ class Points:
     def started(self) -> None:
         """Need nothing of it."""
 
-    def finished(self, request: Finished) -> None:
+    def finished(self, request: RequestSample) -> None:
         """Take a point, or drop it where too many wait."""
-        if len(self._queue) >= MOST_POINTS:
+        if len(self._queue) >= MAX_POINTS:
             self._drop(1)
             return
         self._take(point("requests", request))
@@ -120,7 +120,7 @@ class Points:
             self._dropped, self._told_at = 0, time.monotonic()
 
 
-def point(measurement: str, request: Finished) -> str:
+def point(measurement: str, request: RequestSample) -> str:
     """Write a point of a request in the line protocol. No part can hold a character that would have to be escaped."""
     error = f"error_code={request.error_code}," if measurement == "errors" else ""
     tags = f"{error}route={request.path},service={SERVICE},status_code={request.status}"

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 NONE: Mapping[int, Callable[[], None]] = {}
 UNMEASURED = {"list_keys"}  # works while its keys are taken, not while it is called
 OPERATIONS = sorted(name for name, call in vars(Storage).items() if callable(call) and name[0] != "_" and name not in UNMEASURED)
-FAILURES = {kind.row.code for kind in (StorageUnavailable, StorageTimeout, StorageFull, RecordDamaged, InternalError)}
+FAILURES = {kind.spec.code for kind in (StorageUnavailable, StorageTimeout, StorageFull, RecordDamaged, InternalError)}
 
 
 class MeasuredStorage:
@@ -55,8 +55,8 @@ def timed(
             return call(*args, **kwargs)
         except Exception as ex:
             error = ex if isinstance(ex, ServiceError) else InternalError()
-            if error.row.code in failed:
-                failed[error.row.code]()
+            if error.spec.code in failed:
+                failed[error.spec.code]()
             raise
         finally:
             observe(time.perf_counter() - began)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def check(settings: Settings) -> None:
     """Import what is switched on: once, for all workers; or raise SettingsError."""
-    if settings["LUNA_SERVICE_METRICS"]["ENABLED"]:
+    if settings.metrics.enabled:
         from luna_image_store.monitoring import instrumented  # noqa: F401
-    if settings["INFLUX_MONITORING"]["SEND_DATA_FOR_MONITORING"]:
+    if settings.influx.send_data_for_monitoring:
         from luna_image_store.monitoring import influx  # noqa: F401
-    if settings["TRACING"]["ENABLED"]:
+    if settings.tracing.enabled:
         try:
             from luna_image_store.monitoring import tracing  # noqa: F401
         except ImportError as ex:
@@ -31,10 +31,10 @@ class Monitor:
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = _metrics(settings)
-        self._backend = settings["STORAGE"]["TYPE"]
+        self._backend = settings.storage.type
         self.observers = [observer for observer in (self.metrics, _points(settings, self.metrics)) if observer]
         self.middleware: list[Any] = []
-        if settings["TRACING"]["ENABLED"]:
+        if settings.tracing.enabled:
             from luna_image_store.monitoring import tracing
 
             tracing.start()
@@ -58,18 +58,16 @@ class Monitor:
 
 
 def _metrics(settings: Settings) -> "Metrics | None":
-    section = settings["LUNA_SERVICE_METRICS"]
-    if not section["ENABLED"]:
+    if not settings.metrics.enabled:
         return None
     from luna_image_store.monitoring.prometheus import Metrics
 
-    return Metrics(concurrency.threads(settings), section["EXTRA_LABELS"])
+    return Metrics(concurrency.threads(settings), settings.metrics.extra_labels)
 
 
 def _points(settings: Settings, metrics: "Metrics | None") -> Observer | None:
-    section = settings["INFLUX_MONITORING"]
-    if not section["SEND_DATA_FOR_MONITORING"]:
+    if not settings.influx.send_data_for_monitoring:
         return None
-    from luna_image_store.monitoring.influx import Points
+    from luna_image_store.monitoring.influx import InfluxWriter
 
-    return Points(section, metrics[metric_definitions.DROPPED].inc if metrics else lambda _: None)
+    return InfluxWriter(settings.influx, metrics[metric_definitions.DROPPED].inc if metrics else lambda _: None)

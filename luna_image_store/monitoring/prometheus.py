@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, disable_created_metrics, generate_latest, values
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
 from luna_image_store.monitoring import metric_definitions
 from luna_image_store.monitoring.metric_definitions import Series
-from luna_image_store.monitoring.samples import Finished
+from luna_image_store.monitoring.samples import RequestSample
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -28,6 +28,11 @@ def share(directory: Path, number: int) -> None:
     global _directory
     _directory = directory
     values.ValueClass = values.MultiProcessValue(lambda: number)
+
+
+def forget(directory: Path, number: int) -> None:
+    """Remove what a process that has ended was doing at the moment; what it counted stays."""
+    mark_process_dead(number, str(directory))
 
 
 class Metrics:
@@ -48,7 +53,7 @@ class Metrics:
         """Give what counts a series."""
         return self._made[declared]
 
-    def finished(self, request: Finished) -> None:
+    def finished(self, request: RequestSample) -> None:
         """Count a request."""
         observe, receive, send = self._bound(request.path, request.status)
         observe(request.seconds)

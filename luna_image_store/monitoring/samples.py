@@ -3,7 +3,7 @@
 from typing import NamedTuple, Protocol
 
 
-class Finished(NamedTuple):
+class RequestSample(NamedTuple):
     """A request that has its answer. `started` is in nanoseconds since 1970; `path` is such as `POST:/buckets/{bucket}/images`."""
 
     path: str
@@ -22,5 +22,5 @@ class Observer(Protocol):
     def started(self) -> None:
         """Hear that a request begins."""
 
-    def finished(self, request: Finished) -> None:
+    def finished(self, request: RequestSample) -> None:
         """Hear of a request that ended."""

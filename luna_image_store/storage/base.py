@@ -11,18 +11,19 @@ survives a power cut; when it has raised, nothing of it is visible.
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from io import BytesIO
 
 from luna_image_store.errors import ImageNotFound, ObjectNotFound, RecordDamaged, RecordNotFound
-from luna_image_store.storage.record import Draft, Index, encode
+from luna_image_store.storage.record import Index, NewRecord, encode
 
 BUCKET_NAME = "^[a-z0-9-_]{1,255}$"
 ID = "^[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$"
-IN_MEMORY = 2**20  # a payload up to this many bytes is read at once and checked before it is sent
-TAIL = 32 * 1024  # bytes at the end of a record that hold the index and all previews of nearly every picture
+MAX_IN_MEMORY_PAYLOAD = 2**20  # a payload up to this many bytes is read at once and checked before it is sent
+CHUNK_SIZE = 256 * 1024  # bytes that are read, passed on or sent at a time
+TAIL_READ_SIZE = 32 * 1024  # bytes at the end of a record that hold the index and all previews of nearly every picture
 
 is_bucket_name = re.compile(BUCKET_NAME).fullmatch
 is_id = re.compile(ID).fullmatch
@@ -51,29 +52,80 @@ class Key:
         return ImageNotFound(self.id) if self.kind is Kind.IMAGE else ObjectNotFound(self.id)
 
 
-class PayloadFile(Protocol):
-    """A large payload that is sent from where it lies; `read` ends where the payload ends."""
+class Payload(ABC):
+    """The payload of a record, from wherever it is stored. It is read once, from its beginning or from that of `set_range`."""
+
+    length: int
+    data: bytes | None = None  # the payload itself, where it is in memory
+
+    @abstractmethod
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes; all that are left where it is negative or None."""
+
+    @abstractmethod
+    def set_range(self, start: int, length: int) -> None:
+        """Narrow the payload to `length` bytes from `start`; for a payload of which nothing has been read."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give its file or connection back."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the payload to its end, and close it."""
+        with closing(self):
+            while chunk := self.read(CHUNK_SIZE):
+                yield chunk
+
+
+class MemoryPayload(Payload):
+    """A small payload, which has passed its check."""
+
+    def __init__(self, data: bytes) -> None:
+        self._keep(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes; all where it is negative or None."""
+        """Read from memory."""
+        return self._file.read(size)
 
-    def cut(self, start: int, length: int) -> None:
-        """Narrow what is left to read to `length` bytes from `start`."""
+    def set_range(self, start: int, length: int) -> None:
+        """Keep a part of the bytes."""
+        self._keep(self._file.getvalue()[start : start + length])
+
+    def _keep(self, data: bytes) -> None:
+        self.data, self.length, self._file = data, len(data), BytesIO(data)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Do nothing."""
+
+
+class UnreadPayload(Payload):
+    """The payload of a record of which only the index was read."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read nothing."""
+        return b""
+
+    def set_range(self, start: int, length: int) -> None:
+        """Note the length."""
+        self.length = length
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredRecord:
     """A record that was opened: what it says of itself, and its payload."""
 
     index: Index
-    payload: bytes | PayloadFile
+    payload: Payload
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListingEntry:
     """Something that lies in a storage; it is a record's if it has a key. `modified` is in seconds since 1970."""
 
     name: str
@@ -85,7 +137,7 @@ class Entry:
 class Storage(ABC):
     """Keeps records by bucket and key."""
 
-    def broken_rule(self, bucket: str) -> str | None:
+    def bucket_name_problem(self, bucket: str) -> str | None:
         """Name the rule of the storage that the name of a bucket breaks, beside those of the interface."""
         return None
 
@@ -101,7 +153,7 @@ class Storage(ABC):
     def list_buckets(self) -> list[str]:
         """List the names of all buckets, sorted."""
 
-    def put(self, bucket: str, key: Key, draft: Draft, payload: Iterable[bytes]) -> None:
+    def put(self, bucket: str, key: Key, draft: NewRecord, payload: Iterable[bytes]) -> None:
         """Make a record of a payload and store it, see `write`. What `payload` raises undoes the step."""
         self.write(bucket, key, draft.content_type, encode(draft, payload))
 
@@ -118,8 +170,8 @@ class Storage(ABC):
         """Read what a record says of itself, and its bytes as they are kept. They pass no check but that of the index."""
 
     @abstractmethod
-    def open(self, bucket: str, key: Key) -> Stored:
-        """Open a record. A payload up to IN_MEMORY comes as bytes that have passed their CRC."""
+    def open(self, bucket: str, key: Key) -> StoredRecord:
+        """Open a record. A payload up to MAX_IN_MEMORY_PAYLOAD is in memory and has passed its CRC."""
 
     @abstractmethod
     def preview(self, bucket: str, key: Key, size: int) -> tuple[Index, bytes | None]:
@@ -150,15 +202,15 @@ class Storage(ABC):
         """List the keys of one kind, in the order of their ids; what is not a record's name is passed over."""
 
     @abstractmethod
-    def entries(self, bucket: str) -> Iterator[Entry]:
+    def entries(self, bucket: str) -> Iterator[ListingEntry]:
         """List all that a bucket holds, records and what is none, in no particular order. Nothing of it is read."""
 
-    def strays(self) -> Iterator[Entry]:
+    def strays(self) -> Iterator[ListingEntry]:
         """List what lies beside the buckets and is none."""
         return iter(())
 
     @abstractmethod
-    def leftovers(self, buckets: Iterable[str]) -> Iterator[Entry]:
+    def leftovers(self, buckets: Iterable[str]) -> Iterator[ListingEntry]:
         """List what saves and deletions in these buckets left half done, or still work on."""
 
     @abstractmethod

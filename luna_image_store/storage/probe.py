@@ -1,4 +1,4 @@
-"""Whether the storage works: looked at when somebody asks, but not more often than the answer can have changed."""
+"""Whether the storage works: probed when somebody asks, but not more often than the answer can have changed."""
 
 import logging
 import time
@@ -10,86 +10,88 @@ from threading import Lock, Thread
 
 from luna_image_store.errors import ServiceError, StorageTimeout
 
-LIMIT = 6.0  # seconds after which a check counts as failed; on S3 it gives up by itself a little earlier
-KEPT = 1.0  # seconds for which the finding of a check is good
+TIMEOUT = 6.0  # seconds; on S3 a probe ends by itself a little earlier
+TTL = 1.0  # seconds
 
-Look = Callable[[], None]
+Probe = Callable[[], None]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found: a fault, or none, after so many seconds."""
+class ProbeResult:
+    """What a run found: a fault, or none, after so many seconds."""
 
     fault: ServiceError | None
     seconds: float
 
 
-class Check:
-    """One look at the storage, in a thread of its own: that at a disk that hangs never ends.
+class ProbeRun:
+    """One run of a probe, in a thread of its own: a probe of a disk that hangs never ends.
 
-    Who asks waits for `patience` seconds from its start, and then gets the finding `otherwise`.
+    Callers wait for up to `patience` seconds from its start, and then get the result `otherwise`.
     """
 
-    def __init__(self, look: Look, patience: float, otherwise: Finding) -> None:
+    def __init__(self, probe: Probe, patience: float, otherwise: ProbeResult) -> None:
         self._until = time.monotonic() + patience
         self._otherwise = otherwise
-        self._good_until = 0.0
+        self._ended = 0.0
         self._is_late = False
-        self._found: Future[Finding] = Future()
+        self._result: Future[ProbeResult] = Future()
         context = copy_context()  # log lines keep the request's id
-        Thread(target=context.run, args=(self._run, look), name="health", daemon=True).start()
+        Thread(target=context.run, args=(self._run, probe), name="probe", daemon=True).start()
 
-    def find(self) -> Finding:
-        """Wait for the finding."""
+    def result(self) -> ProbeResult:
+        """Wait for the result."""
         try:
-            return self._found.result(max(0.0, self._until - time.monotonic()))
+            return self._result.result(max(0.0, self._until - time.monotonic()))
         except TimeoutError:
             if not self._is_late:
                 self._is_late = True
                 logger.error("storage: check the storage: no answer yet")
             return self._otherwise
 
-    def is_over(self) -> bool:
-        """Tell whether the finding is too old to be used."""
-        return self._found.done() and time.monotonic() > self._good_until
+    def is_older_than(self, ttl: float) -> bool:
+        """Report whether the result is there and too old to be used."""
+        return self._result.done() and time.monotonic() > self._ended + ttl
 
-    def _run(self, look: Look) -> None:
+    def _run(self, probe: Probe) -> None:
         started, fault = time.perf_counter(), None
         try:
-            look()
+            probe()
         except ServiceError as ex:
             fault = ex
-        except Exception as ex:  # whoever waits tells of it
-            self._found.set_exception(ex)
+        except Exception as ex:  # the callers raise it
+            self._result.set_exception(ex)
             return
-        self._good_until = time.monotonic() + KEPT
-        self._found.set_result(Finding(fault, time.perf_counter() - started))
+        self._ended = time.monotonic()
+        self._result.set_result(ProbeResult(fault, time.perf_counter() - started))
 
 
-class Health:
-    """Looks at a storage, once at a time; who asks meanwhile, or soon after, gets the finding of the same check."""
+class CachedProbe:
+    """Runs a probe once at a time. Its result serves all who ask during the run, and for `ttl` seconds after it."""
 
-    def __init__(self, look: Look, limit: float = LIMIT) -> None:
-        self._look = look
-        self._limit = limit
+    def __init__(self, probe: Probe, timeout: float = TIMEOUT, ttl: float = TTL) -> None:
+        """`timeout`: seconds after which a run counts as failed."""
+        self._probe = probe
+        self._timeout = timeout
+        self._ttl = ttl
         self._lock = Lock()
-        self._check: Check | None = None
-        self._fault: Finding | None = None  # of the last check, if it failed
+        self._run: ProbeRun | None = None
+        self._fault: ProbeResult | None = None  # of the last run, if it failed
 
-    def find(self) -> Finding:
-        """Tell how the storage is now, or was within the last second."""
+    def result(self) -> ProbeResult:
+        """Return a result that is at most `ttl` seconds old."""
         with self._lock:
-            if self._check is None or self._check.is_over():
-                self._check = self._begin()
-            check = self._check
-        finding = check.find()
-        self._fault = finding if finding.fault else None
-        return finding
+            if self._run is None or self._run.is_older_than(self._ttl):
+                self._run = self._start()
+            run = self._run
+        result = run.result()
+        self._fault = result if result.fault else None
+        return result
 
-    def _begin(self) -> Check:
-        """Begin a check. While a storage is known to be broken, nobody waits for long."""
+    def _start(self) -> ProbeRun:
+        """Start a run. While a storage is known to fail, nobody waits for long."""
         if self._fault:
-            return Check(self._look, KEPT, self._fault)
-        return Check(self._look, self._limit, Finding(StorageTimeout("check the storage"), self._limit))
+            return ProbeRun(self._probe, self._ttl, self._fault)
+        return ProbeRun(self._probe, self._timeout, ProbeResult(StorageTimeout("check the storage"), self._timeout))

@@ -32,7 +32,7 @@ class BadRecord(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Extent:
     """Length in bytes and CRC-32 of one part of a record."""
 
     length: int
@@ -46,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class NewRecord:
     """What is known of a record before its payload has been read."""
 
     content_type: str
@@ -56,7 +56,7 @@ class Draft:
     previews: Mapping[int, bytes] = field(default_factory=dict)
 
 
-class Fields(msgspec.Struct):
+class IndexSchema(msgspec.Struct):
     """The fields of an index with their types; parts are length and CRC-32."""
 
     content_type: str
@@ -78,8 +78,8 @@ class Index:
     meta: Mapping[str, str]
     created: float
     etag: str
-    payload: Part
-    parts: Mapping[int, Part]
+    payload: Extent
+    parts: Mapping[int, Extent]
     size: tuple[int, int] | None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -114,17 +114,17 @@ class Index:
     def from_json(cls, data: bytes) -> "Index":
         """Read an index; keys that this version does not know are kept in `extra`."""
         fields = msgspec.json.decode(data)
-        known = msgspec.convert(fields, Fields, str_keys=True)
+        known = msgspec.convert(fields, IndexSchema, str_keys=True)
         return cls(
             known.content_type,
             known.account_id,
             known.meta,
             known.created,
             known.etag,
-            Part(*known.payload),
-            {size: Part(*part) for size, part in known.parts.items()},
+            Extent(*known.payload),
+            {size: Extent(*part) for size, part in known.parts.items()},
             known.size,
-            {key: value for key, value in fields.items() if key not in Fields.__struct_fields__},
+            {key: value for key, value in fields.items() if key not in IndexSchema.__struct_fields__},
         )
 
 
@@ -133,7 +133,7 @@ def etag_of(data: bytes) -> str:
     return xxh3_128(data).hexdigest()
 
 
-def encode(draft: Draft, payload: Iterable[bytes]) -> Iterator[bytes]:
+def encode(draft: NewRecord, payload: Iterable[bytes]) -> Iterator[bytes]:
     """Give the bytes of a record, piece by piece; the payload is passed through, never gathered."""
     digest, crc, length = xxh3_128(), 0, 0
     for chunk in payload:
@@ -142,8 +142,8 @@ def encode(draft: Draft, payload: Iterable[bytes]) -> Iterator[bytes]:
         length += len(chunk)
         yield chunk
     yield from draft.previews.values()
-    parts = {size: Part(len(data), crc32(data)) for size, data in draft.previews.items()}
-    created, etag, payload_part = round(time.time(), 3), digest.hexdigest(), Part(length, crc)
+    parts = {size: Extent(len(data), crc32(data)) for size, data in draft.previews.items()}
+    created, etag, payload_part = round(time.time(), 3), digest.hexdigest(), Extent(length, crc)
     yield _end(Index(draft.content_type, draft.account_id, draft.meta, created, etag, payload_part, parts, draft.size))
 
 
@@ -151,7 +151,7 @@ def with_previews(index: Index, payload: bytes, previews: Mapping[int, bytes]) -
     """Give the bytes of a record that has other previews; all else is as `index` says."""
     yield payload
     yield from previews.values()
-    yield _end(replace(index, parts={size: Part(len(data), crc32(data)) for size, data in previews.items()}))
+    yield _end(replace(index, parts={size: Extent(len(data), crc32(data)) for size, data in previews.items()}))
 
 
 def _end(index: Index) -> bytes:
@@ -189,7 +189,7 @@ def decode_index(tail: bytes, total: int) -> Index:
     return index
 
 
-def inspected(index: Index, record: Iterable[bytes], tell: Callable[[str, str], object]) -> Iterator[bytes]:
+def check_parts(index: Index, record: Iterable[bytes], report: Callable[[str, str], object]) -> Iterator[bytes]:
     """Pass a whole record through; `tell` of each part that is not what its index says: its name, and why."""
     parts = [(PAYLOAD, index.payload), *((f"preview {size}", part) for size, part in index.parts.items())]
     digest, crc, seen, tail = xxh3_128(), 0, 0, bytearray()
@@ -204,15 +204,15 @@ def inspected(index: Index, record: Iterable[bytes], tell: Callable[[str, str], 
                 digest.update(piece)
             if seen == part.length:
                 if crc != part.crc:
-                    tell(name, f"{name} fails its CRC")
+                    report(name, f"{name} fails its CRC")
                 del parts[0]
                 crc = seen = 0
         tail += rest
         yield chunk
     if digest.hexdigest() != index.etag:
-        tell(PAYLOAD, f"{PAYLOAD} is not what its ETag says")
+        report(PAYLOAD, f"{PAYLOAD} is not what its ETag says")
     if fault := _index_fault(index, bytes(tail)):
-        tell(INDEX, fault)
+        report(INDEX, fault)
 
 
 def _index_fault(index: Index, tail: bytes) -> str:
@@ -223,9 +223,9 @@ def _index_fault(index: Index, tail: bytes) -> str:
     return "" if found == index else f"{INDEX} changed while it was read"
 
 
-def verified(index: Index, record: Iterable[bytes]) -> Iterator[bytes]:
+def verify(index: Index, record: Iterable[bytes]) -> Iterator[bytes]:
     """Pass a whole record through; raise BadRecord where its bytes are not what its index says."""
-    return inspected(index, record, _refuse)
+    return check_parts(index, record, _refuse)
 
 
 def _refuse(part: str, reason: str) -> None:

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from luna_image_store import errors
-from luna_image_store.app import ROUTES, create_app
+from luna_image_store.app import create_app
+from luna_image_store.http.routes import ROUTES
 from luna_image_store.settings import load
-from luna_image_store.storage.base import IN_MEMORY
+from luna_image_store.storage.base import MAX_IN_MEMORY_PAYLOAD
 from luna_image_store.storage.disk.backend import DiskStorage
 from tests import pictures
 from tests.api.backends import ON_DISK
@@ -84,7 +85,7 @@ def faulty(storage):
 
 
 def test_the_table_of_errors_is_that_of_the_interface():
-    rows = [value.row for value in vars(errors).values() if isinstance(value, type) and "row" in vars(value)]
+    rows = [kind.spec for kind in errors.ServiceError.kinds()]
     assert {(row.code, row.status, row.desc, row.detail) for row in rows} == set(TABLE)
     assert len(rows) == len(TABLE)
 
@@ -331,7 +332,7 @@ def test_a_damaged_picture_is_not_sent(client, record):
 
 def test_a_preview_is_not_made_of_a_damaged_picture(client, record):
     data = pictures.encoded(Image.effect_noise((1400, 1200), 100), quality=95)
-    assert len(data) > IN_MEMORY
+    assert len(data) > MAX_IN_MEMORY_PAYLOAD
     client.put_image(data)
     assert pictures.decoded(client.simulate_get(f"{IMAGE_URL}_140").content).size == (140, 120)
     stored = bytearray(record.read_bytes())

@@ -4,12 +4,12 @@ import pytest
 
 from luna_image_store.app import create_app
 from luna_image_store.settings import load
-from luna_image_store.storage.record import Draft, encode
+from luna_image_store.storage.record import NewRecord, encode
 from tests.api.client import IMAGE_URL, JPEG, OBJECT, OBJECT_URL, Client, error
 from tests.machine import wait_until
 from tests.scripted_s3 import storage_at
 
-LARGE = b"".join(encode(Draft("text/plain"), [bytes(2**21)]))
+LARGE = b"".join(encode(NewRecord("text/plain"), [bytes(2**21)]))
 NO_BUCKETS = b"<ListAllMyBucketsResult><Buckets/></ListAllMyBucketsResult>"
 
 

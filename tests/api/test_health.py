@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
+from luna_image_store.phase import Phase, SharedPhase
 
 from luna_image_store.app import create_app
-from luna_image_store.phase import Phase, SharedPhase
 from luna_image_store.settings import load
 from tests.api.backends import ON_DISK
 from tests.api.client import Client, error

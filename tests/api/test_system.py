@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from luna_image_store.http.resources import system
-from luna_image_store.settings import SettingsError, load
+from luna_image_store.settings import SECTIONS, SettingsError, load
 from luna_image_store.storage.factory import create_storage
 from tests.api.client import error
 
@@ -24,7 +24,7 @@ def test_the_settings_are_shown_as_json(make_client, accept):
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json["IMAGES"]["MAX_SIZE"] == 1234
     assert answer.json["S3"]["SECRET_ACCESS_KEY"] == answer.json["INFLUX_MONITORING"]["TOKEN"] == "***"
-    assert answer.json.keys() == load(environ={}).keys()
+    assert answer.json.keys() == SECTIONS.keys()
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "text/*", "application/json;q=0.5, text/plain", "Text/Plain"])

@@ -1,11 +1,11 @@
 import pytest
 
 from luna_image_store.commands import targets
-from luna_image_store.commands.export.exporter import STARTS, Giver
+from luna_image_store.commands.export.exporter import STARTS, RecordExporter
 from luna_image_store.imaging.render import RenderSettings, render
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk.backend import DiskStorage
-from luna_image_store.storage.record import Draft
+from luna_image_store.storage.record import NewRecord
 from tests import pictures
 
 KEY = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
@@ -13,7 +13,7 @@ KEY = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
 
 def put(storage, width, height):
     picture = render(pictures.jpeg(width, height), RenderSettings())
-    storage.put("faces", KEY, Draft("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg])
+    storage.put("faces", KEY, NewRecord("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg])
     return picture
 
 
@@ -34,7 +34,9 @@ def giver(process, tmp_path):
     storage = Replaced(str(tmp_path / "store"))
     storage.create_bucket("faces")
     put(storage, 300, 100)
-    giver = Giver(1, targets.settings_of("SRC", f"disk:{tmp_path}/store"), "faces", str(tmp_path / "out"), with_previews=True)
+    giver = RecordExporter(
+        1, targets.settings_of("SRC", f"disk:{tmp_path}/store"), "faces", str(tmp_path / "out"), with_previews=True
+    )
     giver._storage = storage
     return giver
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from luna_image_store.commands.import_.result_csv import Row, continued
+from luna_image_store.commands.import_.result_csv import ImportRow, continued
 from luna_image_store.settings import SettingsError
 
 ID = "141d2706-8baf-433b-82eb-8c7fada847da"
@@ -17,7 +17,7 @@ def path(tmp_path):
 @pytest.fixture
 def whole(path):
     with continued(str(path), "pictures") as table:
-        table.add([Row(name, "pictures", ID) for name in NAMES])
+        table.add([ImportRow(name, "pictures", ID) for name in NAMES])
     return path.read_bytes()
 
 
@@ -33,7 +33,7 @@ def test_files_that_have_an_id_are_done(whole, path):
 
 def test_failures_are_left_out_when_it_goes_on(path):
     with continued(str(path), "pictures") as table:
-        table.add([Row("bad.jpg", "pictures", "", "18002", "not a picture"), Row("good.jpg", "pictures", ID)])
+        table.add([ImportRow("bad.jpg", "pictures", "", "18002", "not a picture"), ImportRow("good.jpg", "pictures", ID)])
     assert done(path) == {"good.jpg"}
     assert b"bad.jpg" not in path.read_bytes()
 

@@ -5,15 +5,15 @@ import yaml
 from openapi_spec_validator import validate
 
 from luna_image_store import errors
-from luna_image_store.app import ROUTES
 from luna_image_store.http import schemas
 from luna_image_store.http.openapi import to_yaml
+from luna_image_store.http.routes import ROUTES
 
 DOCUMENT = yaml.safe_load(to_yaml(ROUTES))
 METHODS = ("get", "head", "post", "put", "delete")
 ROUTED = {(path, method) for path, resource in ROUTES.items() for method in METHODS if hasattr(resource, f"on_{method}")}
 OPERATIONS = {(path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()}
-ROWS = {kind.row.code: kind for kind in errors.ServiceError.kinds()}
+ROWS = {kind.spec.code: kind for kind in errors.ServiceError.kinds()}
 ELSEWHERE = {12021}  # a method that a path lacks is no operation of it
 EVERYWHERE = {1, 12046}
 CONDITIONS = {"If-None-Match", "If-Modified-Since", "Range", "If-Range"}
@@ -70,7 +70,7 @@ def test_each_operation_is_described_with_its_errors_and_request_id(key):
     assert operation["description"].endswith(".")
     assert {code for _, code in codes(operation)} >= (EVERYWHERE if key[1] != "head" else set())
     for status, code in codes(operation):
-        row = ROWS[code].row
+        row = ROWS[code].spec
         example = operation["responses"][str(status)]["content"]["application/json"]["examples"][str(code)]["value"]
         assert (row.status, example["error_code"], example["desc"]) == (status, code, row.desc)
         assert re.fullmatch(".+".join(map(re.escape, row.detail.split("{}"))), example["detail"])
@@ -180,7 +180,7 @@ def test_the_headers_of_answers_are_told(key, status, header, example):
 
 
 def test_examples_keep_the_rules():
-    kinds = [kind for kind in vars(schemas).values() if isinstance(kind, type) and issubclass(kind, schemas.Part)]
+    kinds = [kind for kind in vars(schemas).values() if isinstance(kind, type) and issubclass(kind, schemas.BaseSchema)]
     for kind in kinds:
         schema = kind()
         example = {

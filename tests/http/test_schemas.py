@@ -1,9 +1,9 @@
 import pytest
 
-from luna_image_store.http.schemas import Part
+from luna_image_store.http.schemas import BaseSchema
 
 
-def kinds(base=Part):
+def kinds(base=BaseSchema):
     return [kind for direct in base.__subclasses__() for kind in (direct, *kinds(direct))]
 
 

@@ -8,13 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from luna_image_store.monitoring import influx
-from luna_image_store.monitoring.influx import Points, point
-from luna_image_store.monitoring.samples import Finished
+from luna_image_store.monitoring.influx import InfluxWriter, point
+from luna_image_store.monitoring.samples import RequestSample
 from luna_image_store.settings import SettingsError, load
 from tests.machine import wait_until
 
 ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
-GOOD = Finished("POST:/buckets/{bucket}/images", 201, None, ID, 1536751345123456789, 0.00125, 25_000, 300)
+GOOD = RequestSample("POST:/buckets/{bucket}/images", 201, None, ID, 1536751345123456789, 0.00125, 25_000, 300)
 BAD = GOOD._replace(status=404, error_code=13901)
 
 
@@ -62,7 +62,7 @@ def send(dropped):
     def make(port, period="0.02"):
         given = {"PORT": str(port), "TOKEN": "token", "ORGANIZATION": "us", "BUCKET": "ours", "FLUSHING_PERIOD": period}
         section = load(environ={f"LUNA_IMAGE_STORE__INFLUX_MONITORING__{key}": value for key, value in given.items()})
-        made.append(Points(section["INFLUX_MONITORING"], dropped.append))
+        made.append(InfluxWriter(section.influx, dropped.append))
         return made[-1]
 
     yield make

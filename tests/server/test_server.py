@@ -3,10 +3,10 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from luna_image_store.workers import MARGIN, SequentialWorker, ThreadedWorker
 
 from luna_image_store.server import check, options
 from luna_image_store.settings import PREFIX, SettingsError, load
-from luna_image_store.workers import MARGIN, SequentialWorker, ThreadedWorker
 
 CORES = len(os.sched_getaffinity(0))
 

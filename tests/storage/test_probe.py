@@ -8,9 +8,7 @@ import pytest
 
 from luna_image_store.errors import StorageTimeout, StorageUnavailable
 from luna_image_store.logs import request_id
-from luna_image_store.storage import probe
-from luna_image_store.storage.probe import Health
-
+from luna_image_store.storage.probe import CachedProbe
 from tests.machine import wait_until
 
 
@@ -42,50 +40,47 @@ def disk():
     disk.goes_on.set()
 
 
-def test_who_asks_soon_after_another_gets_the_same_finding(disk, monkeypatch):
-    monkeypatch.setattr(probe, "KEPT", 1000)
-    asked = Health(disk.check)
-    assert len({asked.find() for _ in range(100)}) == 1
+def test_who_asks_soon_after_another_gets_the_same_finding(disk):
+    asked = CachedProbe(disk.check, ttl=1000)
+    assert len({asked.result() for _ in range(100)}) == 1
     assert disk.checks == 1
 
 
-def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk, monkeypatch):
-    monkeypatch.setattr(probe, "KEPT", 0.1)
-    asked = Health(disk.check, limit=1000)
+def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk):
+    asked = CachedProbe(disk.check, timeout=1000, ttl=0.1)
     disk.fault = StorageUnavailable("check the storage")
-    assert asked.find().fault is disk.fault
+    assert asked.result().fault is disk.fault
     time.sleep(0.2)
     disk.goes_on.clear()
-    assert asked.find().fault is disk.fault
+    assert asked.result().fault is disk.fault
     assert disk.checks == 2
 
 
-def test_a_finding_is_kept_for_a_moment_only(disk, monkeypatch):
-    monkeypatch.setattr(probe, "KEPT", 0.2)
-    asked = Health(disk.check)
+def test_a_finding_is_kept_for_a_moment_only(disk):
+    asked = CachedProbe(disk.check, ttl=0.2)
     for fault in (None, StorageUnavailable("check the storage"), None):
         disk.fault = fault
-        wait_until(lambda fault=fault: asked.find().fault is fault)
+        wait_until(lambda fault=fault: asked.result().fault is fault)
     assert disk.checks >= 3
 
 
 def test_nobody_waits_for_a_disk_that_hangs_and_it_is_looked_at_once(disk, caplog):
     disk.goes_on.clear()
-    asked = Health(disk.check, limit=0.2)
+    asked = CachedProbe(disk.check, timeout=0.2, ttl=0.2)
     with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(lambda _: asked.find(), range(10)))
-    time.sleep(2 * probe.KEPT)
-    found.append(asked.find())
+        found = list(pool.map(lambda _: asked.result(), range(10)))
+    time.sleep(0.4)
+    found.append(asked.result())
     assert {type(finding.fault) for finding in found} == {StorageTimeout}
     assert (disk.checks, disk.most_at_once) == (1, 1)
     assert caplog.text.count("no answer yet") == 1
     disk.goes_on.set()
-    wait_until(lambda: not asked.find().fault)
+    wait_until(lambda: not asked.result().fault)
 
 
 def test_a_check_logs_under_the_id_of_the_request_that_caused_it(disk):
     token = request_id.set("1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a")
-    Health(disk.check).find()
+    CachedProbe(disk.check).result()
     request_id.reset(token)
     assert disk.asked_by == ["1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"]
 
@@ -93,4 +88,4 @@ def test_a_check_logs_under_the_id_of_the_request_that_caused_it(disk):
 def test_a_fault_of_the_check_itself_is_not_hidden(disk):
     disk.fault = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        Health(disk.check).find()
+        CachedProbe(disk.check).result()

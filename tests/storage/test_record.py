@@ -10,20 +10,20 @@ from luna_image_store.storage.record import (
     FOOTER,
     MAX_INDEX,
     BadRecord,
-    Draft,
+    Extent,
     Index,
-    Part,
+    NewRecord,
     decode_index,
     encode,
     etag_of,
     tail_length,
-    verified,
+    verify,
 )
 
-DRAFT = Draft("image/jpeg", "an account", {"name": "Ada"}, (640, 480), {160: b"preview 160", 96: b"96", 64: b"", 32: b"32"})
+DRAFT = NewRecord("image/jpeg", "an account", {"name": "Ada"}, (640, 480), {160: b"preview 160", 96: b"96", 64: b"", 32: b"32"})
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 drafts = st.builds(
-    Draft,
+    NewRecord,
     texts,
     st.none() | texts,
     st.dictionaries(texts, texts),
@@ -91,7 +91,7 @@ def test_a_payload_is_passed_through_piece_by_piece():
             seen.append(chunk)
             yield chunk
 
-    pieces = encode(Draft("text/plain"), payload())
+    pieces = encode(NewRecord("text/plain"), payload())
     assert seen == []
     assert next(pieces) == b"a"
     assert seen == [b"a"]
@@ -197,15 +197,15 @@ def test_other_bytes_are_refused(data):
 @pytest.mark.parametrize("data", [b"dat", b"data ", b"dats", b""])
 def test_a_part_is_told_from_other_bytes(data):
     with pytest.raises(BadRecord, match="the payload fails its CRC"):
-        Part(4, crc32(b"data")).check(data, "the payload")
-    assert Part(4, crc32(b"data")).check(b"data", "the payload") == b"data"
+        Extent(4, crc32(b"data")).check(data, "the payload")
+    assert Extent(4, crc32(b"data")).check(b"data", "the payload") == b"data"
 
 
 @given(st.integers(min_value=1, max_value=2000))
 def test_a_whole_record_passes_in_pieces_of_any_size(step):
     record = whole()
     pieces = [record[start : start + step] for start in range(0, len(record), step)]
-    assert b"".join(verified(decode_index(record, len(record)), pieces)) == record
+    assert b"".join(verify(decode_index(record, len(record)), pieces)) == record
 
 
 def test_a_damaged_byte_of_a_whole_record_never_goes_unseen():
@@ -216,17 +216,17 @@ def test_a_damaged_byte_of_a_whole_record_never_goes_unseen():
         damaged = bytearray(record)
         damaged[position] ^= 0x40
         with pytest.raises(BadRecord):
-            list(verified(index, [bytes(damaged)]))
+            list(verify(index, [bytes(damaged)]))
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:5], lambda data: b"", lambda data: data + data])
 def test_a_whole_record_of_another_length_is_refused(change):
     record = whole()
     with pytest.raises(BadRecord):
-        list(verified(decode_index(record, len(record)), [change(record)]))
+        list(verify(decode_index(record, len(record)), [change(record)]))
 
 
 def test_a_payload_whose_sum_fits_but_not_its_etag_is_refused():
     record = with_fields(etag="0" * 32)
     with pytest.raises(BadRecord, match="ETag"):
-        list(verified(decode_index(record, len(record)), [record]))
+        list(verify(decode_index(record, len(record)), [record]))

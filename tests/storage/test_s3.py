@@ -47,7 +47,7 @@ class S3Contract(StorageContract):
         with closing(storage.open(bucket, OBJECT).payload) as payload:
             storage.put(bucket, OBJECT, TEXT, [b"x" * CHUNK] * 5)
             with pytest.raises(StorageUnavailable):
-                payload.cut(CHUNK, 10)
+                payload.set_range(CHUNK, 10)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ class TestOnSwift(S3Contract):
     @pytest.fixture
     def storage(self, account):
         given = {PREFIX + name: str(value) for name, value in account.settings().items()}
-        return S3Storage(load(environ=given)["S3"], threads=8)
+        return S3Storage(load(environ=given).s3, threads=8)
 
     @pytest.fixture(autouse=True)
     def known_server(self, storage):

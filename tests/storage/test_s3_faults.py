@@ -103,7 +103,7 @@ def test_a_part_that_is_refused_is_unavailable(s3, patient):
     payload = patient.open("pictures", OBJECT).payload
     s3.play = lambda client, method, path: client.refuse(416, "InvalidRange")
     with pytest.raises(StorageUnavailable):
-        payload.cut(2**20, 100)
+        payload.set_range(2**20, 100)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_part_that_was_not_asked_for_is_not_believed(s3, patient):
     s3.play = lambda client, method, path: whole(client, method, path) if len(s3.requests) != 3 else tail(client)
     payload = patient.open("pictures", OBJECT).payload
     with pytest.raises(StorageUnavailable):
-        payload.cut(2**20, 100)
+        payload.set_range(2**20, 100)
 
 
 def test_a_record_that_is_replaced_time_and_again_between_two_requests_is_unavailable(s3, patient, caplog):

@@ -1,6 +1,6 @@
 import pytest
 
-from luna_image_store.storage.record import Draft, encode
+from luna_image_store.storage.record import NewRecord, encode
 from luna_image_store.storage.s3.metadata import LIMIT, from_metadata, to_metadata
 from tests.storage.contract import DRAFT
 
@@ -15,7 +15,7 @@ def record(draft, payload=b"payload"):
     ids=["none", "spaces", "escapes", "long", "no ASCII"],
 )
 def test_an_index_comes_back_from_metadata(meta):
-    data = record(Draft("text/plain; charset=utf-8", "an account", meta))
+    data = record(NewRecord("text/plain; charset=utf-8", "an account", meta))
     metadata = to_metadata(data)
     index = from_metadata(metadata, len(data))
     assert index is not None
@@ -23,7 +23,7 @@ def test_an_index_comes_back_from_metadata(meta):
 
 
 def test_values_are_short_and_have_neither_spaces_nor_anything_but_ascii():
-    metadata = to_metadata(record(Draft("text/plain", None, {"a": " é " * 100})))
+    metadata = to_metadata(record(NewRecord("text/plain", None, {"a": " é " * 100})))
     assert len(metadata) > 1
     assert all(value.isascii() and value.isprintable() and " " not in value and len(value) <= 256 for value in metadata.values())
 
@@ -31,7 +31,7 @@ def test_values_are_short_and_have_neither_spaces_nor_anything_but_ascii():
 def test_an_index_fits_up_to_the_limit_of_s3():
     lengths = {}
     for number in range(2100):
-        metadata = to_metadata(record(Draft("text/plain", None, {"a": "x" * number})))
+        metadata = to_metadata(record(NewRecord("text/plain", None, {"a": "x" * number})))
         lengths[number] = sum(len(name) + len(value) for name, value in metadata.items())
     assert LIMIT - 10 < max(lengths.values()) <= LIMIT
     assert lengths[2099] == 0

@@ -129,7 +129,7 @@ def test_a_deletion_that_was_cut_off_goes_on_when_it_is_asked_for_again(storage,
 
 
 def test_several_may_delete_a_bucket_at_the_same_time(storage, bucket, pages):
-    removals = [bucket_deletion.Removals(storage._s3) for _ in range(2)]
+    removals = [bucket_deletion.BucketDeletions(storage._s3) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(removal.remove, bucket) for removal in removals]:
             assert done.exception() is None or isinstance(done.exception(), BucketNotFound)

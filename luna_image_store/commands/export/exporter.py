@@ -7,21 +7,20 @@ time of the record is that record, and is not written again.
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
 
 from luna_image_store.commands import targets
 from luna_image_store.commands.report import reason
-from luna_image_store.content_types import OBJECT_ENDINGS, bare
+from luna_image_store.content_types import OBJECT_ENDINGS, media_type
 from luna_image_store.errors import RecordNotFound, ServiceError
 from luna_image_store.settings import Settings
-from luna_image_store.storage.base import Key, Kind, Stored
+from luna_image_store.storage.base import Key, Kind, StoredRecord
 from luna_image_store.storage.record import BadRecord, Index
 
 OTHER_ENDING = "bin"
-READ_STEP = 2**18
 STARTS = 3  # of a record that is replaced while it is written out
 CLOCK_STEP = 0.001  # seconds: records and most file systems keep milliseconds at least
 
@@ -36,11 +35,11 @@ class Exported:
     fault: str = ""
 
 
-class Giver:
+class RecordExporter:
     """Writes records out as files."""
 
     def __init__(self, threads: int, settings: Settings, bucket: str, folder: str, with_previews: bool) -> None:
-        self._storage = targets.opened(settings, threads, is_only_read=True)
+        self._storage = targets.opened(settings, threads, read_only=True)
         self._threads = ThreadPoolExecutor(threads)
         self._bucket, self._folder, self._with_previews = bucket, folder, with_previews
 
@@ -89,11 +88,11 @@ class Giver:
         for size, place in self._preview_paths(key, index).items():
             seen, preview = self._storage.preview(self._bucket, key, size)
             if seen != index:
-                _drop(stored)
+                stored.payload.close()
                 return None
             if preview:  # a damaged one is none
                 _write_file(place, (preview,), index.created)
-        _write_file(path, _payload(stored), index.created)
+        _write_file(path, _checked(stored), index.created)
         return index
 
     def _line(self, key: Key, index: Index) -> dict[str, Any]:
@@ -113,7 +112,7 @@ class Giver:
         }
 
     def _path(self, key: Key, index: Index) -> str:
-        ending = "jpg" if key.kind is Kind.IMAGE else OBJECT_ENDINGS.get(bare(index.content_type), OTHER_ENDING)
+        ending = "jpg" if key.kind is Kind.IMAGE else OBJECT_ENDINGS.get(media_type(index.content_type), OTHER_ENDING)
         return f"{self._stem(key)}.{ending}"
 
     def _preview_paths(self, key: Key, index: Index) -> dict[int, str]:
@@ -123,21 +122,12 @@ class Giver:
         return os.path.join(self._folder, key.kind.folder, key.id[:2], key.id)
 
 
-def _drop(stored: Stored) -> None:
-    if not isinstance(stored.payload, bytes):
-        stored.payload.close()
-
-
-def _payload(stored: Stored) -> Iterator[bytes]:
-    """Read a payload; a large one passes its check here."""
-    if isinstance(stored.payload, bytes):
-        yield stored.payload
-        return
+def _checked(stored: StoredRecord) -> Iterator[bytes]:
+    """Read a payload, and raise BadRecord at its end where it is not what was stored."""
     crc = 0
-    with closing(stored.payload) as file:
-        while chunk := file.read(READ_STEP):
-            crc = crc32(chunk, crc)
-            yield chunk
+    for chunk in stored.payload.chunks():
+        crc = crc32(chunk, crc)
+        yield chunk
     if crc != stored.index.payload.crc:
         raise BadRecord("the payload fails its CRC")
 

@@ -8,18 +8,17 @@
 import fcntl
 import json
 import os
-import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
 from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
-from luna_image_store.commands.export.exporter import Exported, Giver
+from luna_image_store.commands.export.exporter import Exported, RecordExporter
 from luna_image_store.commands.listing import listed
 from luna_image_store.commands.process_pool import Workers
 from luna_image_store.commands.report import Report
+from luna_image_store.commands.tally import Tally
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import Key, Kind, Storage
 
@@ -39,17 +38,16 @@ class Export:
     def run(self, report: Report) -> bool:
         """Export, and tell whether all was written."""
         targets.check_is_there(self.settings)
-        storage = targets.opened(self.settings, 1, is_only_read=True)
+        storage = targets.opened(self.settings, 1, read_only=True)
         if self.bucket not in storage.list_buckets():
             raise SettingsError(f"--bucket: there is no bucket {self.bucket}")
-        index, began = os.path.join(self.folder, INDEX), time.monotonic()
-        counts: Counter[str] = Counter(exported=0, there_already=0, failed=0)
+        index, tally = os.path.join(self.folder, INDEX), Tally("exported", "there_already", "failed")
         try:
             os.makedirs(self.folder, exist_ok=True)
             with open(f"{index}.part", "a", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.truncate(0)
-                self._write(storage, file, counts, report)
+                self._write(storage, file, tally, report)
             os.sync()
             os.replace(f"{index}.part", index)
         except BrokenPipeError:  # of what is told meanwhile
@@ -59,14 +57,12 @@ class Export:
         except OSError as ex:
             raise SettingsError(f"DIR: {self.folder} can't be written: {ex}") from ex
         finally:
-            seconds = time.monotonic() - began
-            rate = (counts["exported"] + counts["there_already"]) / seconds
-            report.summary({**counts, "seconds": round(seconds, 1), "records_per_second": round(rate, 1)})
-        return not counts["failed"] and report.is_whole
+            report.summary(tally.summary(tally["exported"] + tally["there_already"]))
+        return not tally["failed"] and report.is_whole
 
-    def _write(self, storage: Storage, file: TextIO, counts: Counter[str], report: Report) -> None:
+    def _write(self, storage: Storage, file: TextIO, tally: Tally, report: Report) -> None:
         arguments = (self.settings, self.bucket, self.folder, self.with_previews)
-        workers: Workers[Key, list[Exported]] = Workers(Giver, arguments, self.parallel)
+        workers: Workers[Key, list[Exported]] = Workers(RecordExporter, arguments, self.parallel)
         patience = Patience()
         with progress.shown("exporting", quiet=report.as_json) as bar:
             progress.find_total(bar, self._keys(storage))
@@ -74,10 +70,10 @@ class Export:
                 for record in records:
                     patience.note(bool(record.fault))
                     if record.fault:
-                        counts["failed"] += 1
-                        self._tell(report, record)
+                        tally.add("failed")
+                        self._report(report, record)
                     elif record.line:
-                        counts["exported" if record.is_new else "there_already"] += 1
+                        tally.add("exported" if record.is_new else "there_already")
                         file.write(f"{json.dumps(record.line)}\n")
                 bar.update(len(records))
 
@@ -85,7 +81,7 @@ class Export:
         for kind in Kind:
             yield from listed(self.bucket, storage.list_keys(self.bucket, kind), report)
 
-    def _tell(self, report: Report, record: Exported) -> None:
+    def _report(self, report: Report, record: Exported) -> None:
         kind, record_id = record.key.kind.folder, record.key.id
         where = {"bucket": self.bucket, "kind": kind, "id": record_id}
         report.finding(f"{self.bucket} {kind} {record_id}", record.fault, **where)

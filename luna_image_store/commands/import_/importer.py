@@ -11,7 +11,7 @@ from hashlib import sha256
 from uuid import UUID, uuid5
 
 from luna_image_store.commands import targets
-from luna_image_store.commands.import_.result_csv import Row
+from luna_image_store.commands.import_.result_csv import ImportRow
 from luna_image_store.commands.report import reason
 from luna_image_store.errors import BodyEmpty, PayloadTooLarge, ServiceError
 from luna_image_store.services import ImageService, render_settings
@@ -21,29 +21,31 @@ IMPORTED = UUID("7c0ffc9b-5a0e-4f5b-9a37-0f4f5f4d6a21")  # the name space of the
 DECODES = 1  # in each process: there is one per core
 
 
-class Taker:
+class FileImporter:
     """Stores pictures as a PUT does: converted, with previews, within the limits."""
 
     def __init__(self, threads: int, settings: Settings, folder: str, bucket: str, account_id: str | None) -> None:
-        self._images = ImageService(targets.opened(settings, threads), render_settings(settings["IMAGES"]), DECODES)
-        self._most = int(settings["IMAGES"]["MAX_SIZE"])
+        self._images = ImageService(targets.opened(settings, threads), render_settings(settings.images), DECODES)
+        self._most = settings.images.max_size
         self._threads = ThreadPoolExecutor(threads)
         self._folder, self._bucket, self._account_id = folder, bucket, account_id
 
-    def __call__(self, files: list[str]) -> list[Row]:
+    def __call__(self, files: list[str]) -> list[ImportRow]:
         """Take the files of a batch."""
         return list(self._threads.map(self._take, files))
 
-    def _take(self, file: str) -> Row:
+    def _take(self, file: str) -> ImportRow:
         try:
             data = _read(os.path.join(self._folder, file), self._most)
             image_id = id_of(self._bucket, self._account_id, file, data)
             self._images.replace(self._bucket, image_id, data, self._account_id, {})
         except ServiceError as ex:
-            return Row(file, self._bucket, error_code=str(ex.row.code), error=reason(ex) if ex.row.status >= 500 else str(ex))
+            return ImportRow(
+                file, self._bucket, error_code=str(ex.spec.code), error=reason(ex) if ex.spec.status >= 500 else str(ex)
+            )
         except OSError as ex:
-            return Row(file, self._bucket, error=ex.strerror or str(ex))
-        return Row(file, self._bucket, image_id)
+            return ImportRow(file, self._bucket, error=ex.strerror or str(ex))
+        return ImportRow(file, self._bucket, image_id)
 
 
 def id_of(bucket: str, account_id: str | None, file: str, data: bytes) -> str:

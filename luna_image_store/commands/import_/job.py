@@ -1,22 +1,22 @@
 """Pictures from a directory into a bucket, and a CSV that tells which got which id."""
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
-from luna_image_store.commands.import_.importer import Taker
-from luna_image_store.commands.import_.result_csv import Row, Table, continued
+from luna_image_store.commands.import_.importer import FileImporter
+from luna_image_store.commands.import_.result_csv import ImportRow, Table, continued
 from luna_image_store.commands.process_pool import Workers
 from luna_image_store.commands.report import Report
+from luna_image_store.commands.tally import Tally
 from luna_image_store.errors import BucketNotFound, StorageFull, StorageTimeout, StorageUnavailable
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import is_bucket_name
 
-REFUSALS = {str(error.row.code) for error in (StorageUnavailable, StorageTimeout, StorageFull, BucketNotFound)}
+REFUSALS = {str(error.spec.code) for error in (StorageUnavailable, StorageTimeout, StorageFull, BucketNotFound)}
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,17 @@ class Import:
     def run(self, report: Report) -> bool:
         """Import, and tell whether all was taken."""
         self._prepare()
-        tally = Tally(report)
         with continued(self.table, self.bucket) as table:
-            tally.before = len(table.done)
+            outcomes = Outcomes(report, len(table.done))
             try:
-                self._take(table, tally)
+                self._take(table, outcomes)
             finally:
-                report.summary({**tally.summary(), "csv": self.table})
-        return not tally.failed
+                report.summary({**outcomes.summary(), "csv": self.table})
+        return outcomes.are_good()
 
     def _prepare(self) -> None:
         """Find the bucket, or make it; raise SettingsError for what can't be."""
-        if fault := pillow_problem(self.settings["IMAGES"]["ALLOW_PLAIN_PILLOW"]):
+        if fault := pillow_problem(self.settings.images.allow_plain_pillow):
             raise SettingsError(fault)
         if not is_bucket_name(self.bucket):
             raise SettingsError(f"--bucket: {self.bucket!r} can't be the name of a bucket: a-z, 0-9, hyphen and underscore")
@@ -55,17 +54,19 @@ class Import:
             return
         if not self.makes_bucket:
             raise SettingsError(f"--bucket: there is no bucket {self.bucket}; --create-bucket makes it")
-        if rule := storage.broken_rule(self.bucket):
+        if rule := storage.bucket_name_problem(self.bucket):
             raise SettingsError(f"--bucket: {self.bucket}: {rule}")
         storage.create_bucket(self.bucket)
 
-    def _take(self, table: Table, tally: "Tally") -> None:
-        workers: Workers[str, list[Row]] = Workers(Taker, (self.settings, self.folder, self.bucket, self.account_id), self.parallel)
-        with progress.shown("importing", unit="files", quiet=tally.report.as_json) as bar:
+    def _take(self, table: Table, outcomes: "Outcomes") -> None:
+        workers: Workers[str, list[ImportRow]] = Workers(
+            FileImporter, (self.settings, self.folder, self.bucket, self.account_id), self.parallel
+        )
+        with progress.shown("importing", unit="files", quiet=outcomes.report.as_json) as bar:
             progress.find_total(bar, self._new(table.done, lambda _: None))
-            for rows in workers.results(self._new(table.done, tally.unreadable)):
+            for rows in workers.results(self._new(table.done, outcomes.add_unreadable)):
                 table.add(rows)
-                tally.add(rows)
+                outcomes.add(rows)
                 bar.update(len(rows))
 
     def _new(self, done: set[str], on_error: Callable[[OSError], None]) -> Iterator[str]:
@@ -73,41 +74,39 @@ class Import:
         return (name for name in files(self.folder, on_error) if name not in done and name != own)
 
 
-class Tally:
-    """Counts what became of the files, and tells of those that were not taken."""
+class Outcomes:
+    """Counts what became of the files, and reports those that were not taken."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, before: int) -> None:
+        """`before`: files that an earlier run took."""
         self.report = report
-        self.before = self.taken = self.failed = 0
+        self._tally = Tally("imported", "imported_before", "failed", unit="files")
+        self._tally.add("imported_before", before)
         self._patience = Patience()
-        self._began = time.monotonic()
 
-    def add(self, rows: list[Row]) -> None:
+    def add(self, rows: list[ImportRow]) -> None:
         """Count a batch; raise StorageUnavailable where the storage takes nothing any more."""
         for row in rows:
             if row.image_id:
-                self.taken += 1
+                self._tally.add("imported")
             else:
-                self._tell(row.file, row.error, row.error_code)
+                self._fail(row.file, row.error, row.error_code)
             self._patience.note(row.error_code in REFUSALS)
 
-    def unreadable(self, ex: OSError) -> None:
+    def add_unreadable(self, ex: OSError) -> None:
         """Count a directory that can't be read."""
-        self._tell(str(ex.filename), ex.strerror or str(ex), "")
+        self._fail(str(ex.filename), ex.strerror or str(ex), "")
+
+    def are_good(self) -> bool:
+        """Report whether all files were taken."""
+        return not self._tally["failed"]
 
     def summary(self) -> dict[str, object]:
-        """Give the counts, and the rate."""
-        seconds = time.monotonic() - self._began
-        return {
-            "imported": self.taken,
-            "imported_before": self.before,
-            "failed": self.failed,
-            "seconds": round(seconds, 1),
-            "files_per_second": round((self.taken + self.failed) / seconds, 1),
-        }
+        """Return the counts, and the rate."""
+        return self._tally.summary(self._tally["imported"] + self._tally["failed"])
 
-    def _tell(self, file: str, problem: str, code: str) -> None:
-        self.failed += 1
+    def _fail(self, file: str, problem: str, code: str) -> None:
+        self._tally.add("failed")
         self.report.finding(file, problem, file=file, error_code=code)
 
 

@@ -18,7 +18,7 @@ HEADER = ["file", "bucket", "image_id", "error_code", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ImportRow:
     """What became of a file; the id is empty where it was not taken."""
 
     file: str
@@ -41,7 +41,7 @@ class Table:
             self.done.add(row[0])
         self._sync()
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[ImportRow]) -> None:
         """Write rows, and wait until they have reached the disk."""
         self._writer.writerows((row.file, row.bucket, row.image_id, row.error_code, row.error) for row in rows)
         self._sync()

@@ -53,12 +53,12 @@ def migrate(
     130 interrupted.
     """
     from luna_image_store.commands import exit_codes, targets
-    from luna_image_store.commands.migrate.copier import Options
+    from luna_image_store.commands.migrate.copier import MigrateOptions
     from luna_image_store.commands.migrate.job import Migration
     from luna_image_store.commands.report import Report
 
     def run() -> bool:
-        options = Options(since, delete, dry_run, read_back)
+        options = MigrateOptions(since, delete, dry_run, read_back)
         sides = targets.settings_of("SRC", source), targets.settings_of("DST", destination)
         return Migration(*sides, buckets, options, parallel or PER_CORE * cores()).run(Report(as_json))
 

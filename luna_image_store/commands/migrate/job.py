@@ -1,7 +1,5 @@
 """Moving all records of one storage to another, byte for byte, while either may be in use."""
 
-import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +10,16 @@ from operator import itemgetter
 from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
 from luna_image_store.commands.listing import listed
-from luna_image_store.commands.migrate.copier import Listed, Mover, Options, Outcome, State
+from luna_image_store.commands.migrate.copier import CopyState, ListedRecord, MigrateOptions, Outcome, RecordCopier
 from luna_image_store.commands.process_pool import Workers
 from luna_image_store.commands.report import Report
+from luna_image_store.commands.tally import Tally
 from luna_image_store.errors import BucketExists
 from luna_image_store.settings import Settings, SettingsError
 from luna_image_store.storage.base import Key, Kind, Storage
 
-TOLD = {State.NEWER, State.DAMAGED, State.FAILED}
-BAD = {State.DAMAGED, State.FAILED}
+REPORTED = {CopyState.NEWER, CopyState.DAMAGED, CopyState.FAILED}
+BAD = {CopyState.DAMAGED, CopyState.FAILED}
 
 
 @dataclass(frozen=True)
@@ -30,26 +29,26 @@ class Migration:
     source: Settings
     destination: Settings
     buckets: tuple[str, ...]
-    options: Options
+    options: MigrateOptions
     parallel: int
 
     def run(self, report: Report) -> bool:
         """Move, and tell whether all went well."""
         self._check()
-        source = targets.opened(self.source, 1, is_only_read=True)
-        destination = targets.opened(self.destination, 1, is_only_read=self.options.is_dry)
+        source = targets.opened(self.source, 1, read_only=True)
+        destination = targets.opened(self.destination, 1, read_only=self.options.is_dry)
         if not (buckets := targets.chosen(source, self.buckets)):
             raise SettingsError("SRC has no buckets")
         _check_names(destination, buckets)
         if not self.options.is_dry:
             destination.sweep()
             _make(destination, buckets)
-        tally = Tally(report)
+        outcomes = Outcomes(report)
         try:
-            self._move(source, destination, buckets, tally)
+            self._move(source, destination, buckets, outcomes)
         finally:
-            report.summary({"dry_run": self.options.is_dry, **tally.summary()})
-        return tally.is_good() and report.is_whole
+            report.summary({"dry_run": self.options.is_dry, **outcomes.summary()})
+        return outcomes.are_good() and report.is_whole
 
     def _check(self) -> None:
         """Raise SettingsError for what can't be meant."""
@@ -58,53 +57,47 @@ class Migration:
         if targets.name_of(self.source) == targets.name_of(self.destination):
             raise SettingsError("SRC and DST are the same storage")
 
-    def _move(self, source: Storage, destination: Storage, buckets: list[str], tally: "Tally") -> None:
-        workers: Workers[Listed, list[Outcome]] = Workers(Mover, (self.source, self.destination, self.options), self.parallel)
-        both = _of_both(source, destination, buckets, tally.report)
-        records = both if self.options.deletes else (record for record in both if record.is_here)
-        with progress.shown("moving", quiet=tally.report.as_json) as bar:
+    def _move(self, source: Storage, destination: Storage, buckets: list[str], outcomes: "Outcomes") -> None:
+        workers: Workers[ListedRecord, list[Outcome]] = Workers(
+            RecordCopier, (self.source, self.destination, self.options), self.parallel
+        )
+        both = _of_both(source, destination, buckets, outcomes.report)
+        records = both if self.options.deletes else (record for record in both if record.in_source)
+        with progress.shown("moving", quiet=outcomes.report.as_json) as bar:
             keys = (key for bucket in buckets for kind in Kind for key in listed(bucket, source.list_keys(bucket, kind)))
             progress.find_total(bar, keys)
-            for outcomes in workers.results(records):
-                tally.add(outcomes)
-                bar.update(len(outcomes))
+            for batch in workers.results(records):
+                outcomes.add(batch)
+                bar.update(len(batch))
 
 
-class Tally:
-    """Counts what became of the records, and tells of those that somebody should look at."""
+class Outcomes:
+    """Counts what became of the records, and reports those that somebody should look at."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self._states: Counter[State] = Counter()
-        self._bytes = 0
+        self._tally = Tally("records", *CopyState, "bytes")
         self._patience = Patience()
-        self._began = time.monotonic()
 
     def add(self, outcomes: list[Outcome]) -> None:
         """Count a batch; raise StorageUnavailable where nothing but failures comes any more."""
         for outcome in outcomes:
-            self._states[outcome.state] += 1
-            self._bytes += outcome.length
-            if outcome.state in TOLD:
-                self._tell(outcome)
-            self._patience.note(outcome.state is State.FAILED)
+            self._tally.add("records")
+            self._tally.add(outcome.state)
+            self._tally.add("bytes", outcome.length)
+            if outcome.state in REPORTED:
+                self._report(outcome)
+            self._patience.note(outcome.state is CopyState.FAILED)
 
-    def is_good(self) -> bool:
-        """Tell whether nothing is damaged and nothing has failed."""
-        return not any(self._states[state] for state in BAD)
+    def are_good(self) -> bool:
+        """Report whether nothing is damaged and nothing has failed."""
+        return not any(self._tally[state] for state in BAD)
 
     def summary(self) -> dict[str, object]:
-        """Give the counts, and the rate."""
-        seconds = time.monotonic() - self._began
-        return {
-            "records": self._states.total(),
-            **{state.value: self._states[state] for state in State},
-            "bytes": self._bytes,
-            "seconds": round(seconds, 1),
-            "records_per_second": round(self._states.total() / seconds, 1),
-        }
+        """Return the counts, and the rate."""
+        return self._tally.summary(self._tally["records"])
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome) -> None:
         kind, record_id = outcome.key.kind.folder, outcome.key.id
         where = {"bucket": outcome.bucket, "kind": kind, "id": record_id}
         detail = f"{outcome.state}: {outcome.detail}"
@@ -112,7 +105,7 @@ class Tally:
 
 
 def _check_names(destination: Storage, buckets: list[str]) -> None:
-    faults = {bucket: destination.broken_rule(bucket) for bucket in buckets}
+    faults = {bucket: destination.bucket_name_problem(bucket) for bucket in buckets}
     if bad := [f"{bucket}: {rule}" for bucket, rule in faults.items() if rule]:
         raise SettingsError(f"DST can't have these buckets, choose others by --bucket: {'; '.join(bad)}")
 
@@ -125,12 +118,12 @@ def _make(destination: Storage, buckets: list[str]) -> None:
                 destination.create_bucket(bucket)
 
 
-def _of_both(source: Storage, destination: Storage, buckets: list[str], report: Report) -> Iterator[Listed]:
+def _of_both(source: Storage, destination: Storage, buckets: list[str], report: Report) -> Iterator[ListedRecord]:
     """List the records of both sides, both in the order of their ids, so that none is kept in memory."""
     for bucket in buckets:
         for kind in Kind:
             here = ((key.id, True) for key in listed(bucket, source.list_keys(bucket, kind), report))
             there = ((key.id, False) for key in listed(bucket, destination.list_keys(bucket, kind), report))
             for record_id, group in groupby(merge(here, there), itemgetter(0)):
-                found = {is_here for _, is_here in group}
-                yield Listed(bucket, Key(kind, record_id), True in found, False in found)
+                found = {in_source for _, in_source in group}
+                yield ListedRecord(bucket, Key(kind, record_id), True in found, False in found)

@@ -22,7 +22,7 @@ def run(path: str | None, named: tuple[str, ...], report: Report) -> bool:
     """Tell of each bucket and kind, and of all together; and whether that is all there is."""
     settings = load(path)
     targets.check_is_there(settings)
-    storage = targets.opened(settings, concurrency.threads(settings), is_only_read=True)
+    storage = targets.opened(settings, concurrency.threads(settings), read_only=True)
     total: Counter[str] = Counter()
     for bucket in targets.chosen(storage, named):
         for kind, sizes in _counted(storage, bucket, report).items():

@@ -43,6 +43,6 @@ def verify(
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.report import Report
-    from luna_image_store.commands.verify.job import Options, run
+    from luna_image_store.commands.verify.job import VerifyOptions, run
 
-    exit_codes.run(lambda: run(path, buckets, Options(deep, repair, rate, leftover_age), Report(as_json)))
+    exit_codes.run(lambda: run(path, buckets, VerifyOptions(deep, repair, rate, leftover_age), Report(as_json)))

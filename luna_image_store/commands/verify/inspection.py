@@ -1,25 +1,23 @@
 """Looking at one record: whether it is what it says of itself, and mending what can be mended."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from sys import maxsize
 
-from luna_image_store.content_types import checked
+from luna_image_store.content_types import validate_body
 from luna_image_store.errors import BadImage, BodyMismatch, BucketNotFound, RecordDamaged, RecordNotFound, ServiceError
 from luna_image_store.imaging.render import RenderSettings, preview, render
-from luna_image_store.storage.base import Key, Kind, Storage, Stored
-from luna_image_store.storage.record import INDEX, PAYLOAD, Index, inspected, with_previews
+from luna_image_store.storage.base import Key, Kind, Storage, StoredRecord
+from luna_image_store.storage.record import INDEX, PAYLOAD, Index, check_parts, with_previews
 
-STEP = 2**18  # bytes that are read of a large object at a time
 SMALLEST = 32  # pixels: to decode a picture for this takes the least memory
 
 Faults = dict[str, str]  # the name of a part, and what is wrong with it
 
 
-class State(StrEnum):
+class RecordState(StrEnum):
     """What a record was found to be; the value is its name in the summary."""
 
     GOOD = "good"
@@ -35,7 +33,7 @@ class Finding:
 
     bucket: str
     key: Key
-    state: State
+    state: RecordState
     length: int = 0
     faults: Mapping[str, str] = field(default_factory=dict)
 
@@ -53,16 +51,16 @@ class Inspector:
         try:
             return self._inspect(bucket, key)
         except (BucketNotFound, RecordNotFound):
-            return Finding(bucket, key, State.GONE)
+            return Finding(bucket, key, RecordState.GONE)
         except RecordDamaged as ex:
-            return Finding(bucket, key, State.DAMAGED, faults={INDEX: str(ex.__cause__)})
+            return Finding(bucket, key, RecordState.DAMAGED, faults={INDEX: str(ex.__cause__)})
         except ServiceError as ex:
-            return Finding(bucket, key, State.FAILED, faults={"": f"{ex.row.desc}: {ex.__cause__ or ex}"})
+            return Finding(bucket, key, RecordState.FAILED, faults={"": f"{ex.spec.desc}: {ex.__cause__ or ex}"})
 
     def _inspect(self, bucket: str, key: Key) -> Finding:
         faults: Faults = {}
         index, record = self._storage.read(bucket, key)
-        passed = inspected(index, record, faults.setdefault)
+        passed = check_parts(index, record, faults.setdefault)
         if key.kind is Kind.IMAGE and (self._deep or self._repair):
             whole = b"".join(passed)
             parts = _parts(index, whole)
@@ -74,7 +72,7 @@ class Inspector:
             deque(passed, maxlen=0)
             if self._deep and not faults:
                 _check_type(self._storage.open(bucket, key), faults)
-        return Finding(bucket, key, State.DAMAGED if faults else State.GOOD, index.length(), faults)
+        return Finding(bucket, key, RecordState.DAMAGED if faults else RecordState.GOOD, index.length(), faults)
 
     def _decode(self, parts: Mapping[str, bytes], faults: Faults) -> None:
         """Decode a picture and its previews, those that are what was written."""
@@ -90,12 +88,12 @@ class Inspector:
             made = render(parts[PAYLOAD], self._rendering).previews
         except BadImage:
             faults[PAYLOAD] = f"{PAYLOAD} can't be decoded"
-            return Finding(bucket, key, State.DAMAGED, index.length(), faults)
+            return Finding(bucket, key, RecordState.DAMAGED, index.length(), faults)
         previews = {size: made[size] if name in faults else parts[name] for size, name in _names(index)}
         record = with_previews(index, parts[PAYLOAD], previews)
         if not self._storage.replace(bucket, key, index, record):
             return self._inspect(bucket, key)
-        return Finding(bucket, key, State.REPAIRED, index.length(), faults)
+        return Finding(bucket, key, RecordState.REPAIRED, index.length(), faults)
 
 
 def _names(index: Index) -> Iterator[tuple[int, str]]:
@@ -111,17 +109,9 @@ def _parts(index: Index, whole: bytes) -> Mapping[str, bytes]:
     return parts
 
 
-def _check_type(stored: Stored, faults: Faults) -> None:
+def _check_type(stored: StoredRecord, faults: Faults) -> None:
     """Look whether an object is what its type says."""
     try:
-        deque(checked(stored.index.content_type, _chunks(stored)), maxlen=0)
+        deque(validate_body(stored.index.content_type, stored.payload.chunks()), maxlen=0)
     except BodyMismatch:
         faults[PAYLOAD] = f"{PAYLOAD} is not what its type says: {stored.index.content_type}"
-
-
-def _chunks(stored: Stored) -> Iterable[bytes]:
-    if isinstance(stored.payload, bytes):
-        yield stored.payload
-    else:
-        with closing(stored.payload) as file:
-            yield from iter(lambda: file.read(STEP), b"")

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,19 +12,20 @@ from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
 from luna_image_store.commands.listing import listed
 from luna_image_store.commands.report import Report
-from luna_image_store.commands.verify.inspection import Finding, Inspector, State
+from luna_image_store.commands.tally import Tally
+from luna_image_store.commands.verify.inspection import Finding, Inspector, RecordState
 from luna_image_store.services import render_settings
 from luna_image_store.settings import Settings, load
-from luna_image_store.storage.base import Entry, Key, Storage
+from luna_image_store.storage.base import Key, ListingEntry, Storage
 
 AT_ONCE_ON_S3 = 8  # records: most of the time they wait
 CATCH_UP = 0.1  # seconds
 GIVE_UP = 20  # failures in a row: the storage is gone
-BAD = (State.DAMAGED, State.FAILED)
+BAD = (RecordState.DAMAGED, RecordState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class VerifyOptions:
     """How closely is looked, what is mended, how fast it goes; `leftover_age` in seconds."""
 
     deep: bool = False
@@ -33,48 +34,48 @@ class Options:
     leftover_age: float = 3600
 
 
-def run(path: str | None, named: tuple[str, ...], options: Options, report: Report) -> bool:
+def run(path: str | None, named: tuple[str, ...], options: VerifyOptions, report: Report) -> bool:
     """Verify the storage of the settings, and tell whether all records are good."""
     settings = load(path)
     (targets.check_is_ours if options.repair else targets.check_is_there)(settings)
     at_once = _at_once(settings)
-    storage = targets.opened(settings, at_once, is_only_read=not options.repair)
+    storage = targets.opened(settings, at_once, read_only=not options.repair)
     buckets = targets.chosen(storage, named)
-    inspect = Inspector(storage, render_settings(settings["IMAGES"]), options.deep, options.repair)
-    tally = Tally(report)
+    inspect = Inspector(storage, render_settings(settings.images), options.deep, options.repair)
+    findings = Findings(report)
     try:
         if not named:
-            tally.add_others("stray", storage.strays())
-        _inspect_all(storage, buckets, inspect, at_once, options.rate, tally)
+            findings.add_others("stray", storage.strays())
+        _inspect_all(storage, buckets, inspect, at_once, options.rate, findings)
         oldest = time.time() - options.leftover_age if options.leftover_age else math.inf  # S3 may round times up
-        tally.add_others("leftover", (entry for entry in storage.leftovers(buckets) if entry.modified < oldest))
+        findings.add_others("leftover", (entry for entry in storage.leftovers(buckets) if entry.modified < oldest))
     finally:
-        report.summary(tally.summary())
-    return tally.is_good() and report.is_whole
+        report.summary(findings.summary())
+    return findings.are_good() and report.is_whole
 
 
 def _at_once(settings: Settings) -> int:
     return AT_ONCE_ON_S3 if concurrency.is_on_s3(settings) else concurrency.cores()
 
 
-def _inspect_all(storage: Storage, buckets: list[str], inspect: Inspector, at_once: int, rate: float, tally: "Tally") -> None:
-    with progress.shown("verifying", quiet=tally.report.as_json) as bar:
+def _inspect_all(storage: Storage, buckets: list[str], inspect: Inspector, at_once: int, rate: float, findings: "Findings") -> None:
+    with progress.shown("verifying", quiet=findings.report.as_json) as bar:
         entries = (entry for bucket in buckets for entry in listed(bucket, storage.entries(bucket)))
         progress.find_total(bar, (entry for entry in entries if entry.key))
-        records = _paced(_records(storage, buckets, tally), rate)
-        for finding in _findings(inspect, records, at_once):
-            tally.add(finding)
+        records = _paced(_records(storage, buckets, findings), rate)
+        for finding in _inspected(inspect, records, at_once):
+            findings.add(finding)
             bar.update(1)
 
 
-def _records(storage: Storage, buckets: list[str], tally: "Tally") -> Iterator[tuple[str, Key]]:
+def _records(storage: Storage, buckets: list[str], findings: "Findings") -> Iterator[tuple[str, Key]]:
     """List all records, and tell of what is none."""
     for bucket in buckets:
-        for entry in listed(bucket, storage.entries(bucket), tally.report):
+        for entry in listed(bucket, storage.entries(bucket), findings.report):
             if entry.key:
                 yield bucket, entry.key
             else:
-                tally.add_others("stray", [entry], bucket)
+                findings.add_others("stray", [entry], bucket)
 
 
 def _paced(items: Iterator[tuple[str, Key]], rate: float) -> Iterator[tuple[str, Key]]:
@@ -87,7 +88,7 @@ def _paced(items: Iterator[tuple[str, Key]], rate: float) -> Iterator[tuple[str,
         yield item
 
 
-def _findings(inspect: Inspector, records: Iterator[tuple[str, Key]], at_once: int) -> Iterator[Finding]:
+def _inspected(inspect: Inspector, records: Iterator[tuple[str, Key]], at_once: int) -> Iterator[Finding]:
     """Inspect so many records at the same time. On Ctrl+C those that were begun still come."""
     running: deque[Future[Finding]] = deque()
     with ThreadPoolExecutor(at_once) as pool:
@@ -105,49 +106,42 @@ def _findings(inspect: Inspector, records: Iterator[tuple[str, Key]], at_once: i
             pool.shutdown(cancel_futures=True)
 
 
-class Tally:
-    """Counts what was found, and tells of all that is not good."""
+class Findings:
+    """Counts what was found, and reports all that is not good."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self._states: Counter[State] = Counter()
-        self._others: Counter[str] = Counter()
-        self._bytes = 0
+        self._tally = Tally(
+            "records", *(state for state in RecordState if state is not RecordState.GONE), "stray", "leftover", "bytes"
+        )
         self._patience = Patience(GIVE_UP, "could not be read")
-        self._began = time.monotonic()
 
     def add(self, finding: Finding) -> None:
         """Count a record; raise StorageUnavailable where none can be read any more."""
-        self._states[finding.state] += 1
-        self._bytes += finding.length
+        if finding.state is RecordState.GONE:
+            return
+        self._tally.add("records")
+        self._tally.add(finding.state)
+        self._tally.add("bytes", finding.length)
         kind, record_id = finding.key.kind.folder, finding.key.id
         where = {"bucket": finding.bucket, "kind": kind, "id": record_id}
         for part, fault in finding.faults.items():
             problem = f"{finding.state}: {fault}"
             self.report.finding(f"{finding.bucket} {kind} {record_id}", problem, **where, state=finding.state, part=part)
-        self._patience.note(finding.state is State.FAILED)
+        self._patience.note(finding.state is RecordState.FAILED)
 
-    def add_others(self, what: str, entries: "Iterator[Entry] | list[Entry]", bucket: str = "") -> None:
-        """Count what is no record, and tell of it."""
+    def add_others(self, what: str, entries: Iterable[ListingEntry], bucket: str = "") -> None:
+        """Count and report what is not a record."""
         for entry in entries:
-            self._others[what] += 1
+            self._tally.add(what)
             name = f"{bucket}/{entry.name}" if bucket else entry.name
             self.report.finding(name, what, name=name, state=what, length=entry.length)
 
-    def is_good(self) -> bool:
-        """Tell whether no record is damaged or could not be read."""
-        return not any(self._states[state] for state in BAD)
+    def are_good(self) -> bool:
+        """Report whether no record is damaged or could not be read."""
+        return not any(self._tally[state] for state in BAD)
 
     def summary(self) -> dict[str, object]:
-        """Give the counts, and the rate."""
-        seconds = time.monotonic() - self._began
-        records = self._states.total() - self._states[State.GONE]
-        return {
-            "records": records,
-            **{state.value: self._states[state] for state in State if state is not State.GONE},
-            "strays": self._others["stray"],
-            "leftovers": self._others["leftover"],
-            "bytes": self._bytes,
-            "seconds": round(seconds, 1),
-            "records_per_second": round(records / max(seconds, 0.001), 1),
-        }
+        """Return the counts, and the rate."""
+        names = {"stray": "strays", "leftover": "leftovers"}
+        return {names.get(name, name): count for name, count in self._tally.summary(self._tally["records"]).items()}

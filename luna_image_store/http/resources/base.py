@@ -2,25 +2,25 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from luna_image_store.phase import SharedPhase
 from luna_image_store.services import ImageService, ObjectService
 from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Storage
-from luna_image_store.storage.probe import Health
+from luna_image_store.storage.probe import CachedProbe
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the resources work with; `openapi` gives the OpenAPI document as YAML."""
+    """What the resources work with; `openapi` gives the OpenAPI document as YAML; the service drains while `drain_file` exists."""
 
     settings: Settings
     storage: Storage
     images: ImageService
     objects: ObjectService
     openapi: Callable[[], str]
-    health: Health
-    phase: SharedPhase
+    health: CachedProbe
+    drain_file: Path
 
 
 class Resource:

@@ -3,6 +3,7 @@
 import falcon
 
 from luna_image_store.errors import BucketExists, BucketNotFound, StorageFull
+from luna_image_store.http.bodies import Example, Json
 from luna_image_store.http.operation import operation
 from luna_image_store.http.resources.base import Resource
 from luna_image_store.http.schemas import BUCKET, BucketPath, Empty, NewBucketQuery
@@ -13,7 +14,7 @@ class Buckets(Resource):
 
     tag = "buckets"
 
-    @operation(query=NewBucketQuery, answers={201: Empty}, errors=(BucketExists, StorageFull))
+    @operation(query=NewBucketQuery, answers={201: Json(Empty)}, errors=(BucketExists, StorageFull))
     def on_post(self, req: falcon.Request, resp: falcon.Response, bucket: str) -> None:
         """Create a bucket with the provided name.
 
@@ -24,7 +25,7 @@ class Buckets(Resource):
         resp.location = f"/1/buckets/{bucket}"
         resp.media = {}
 
-    @operation(answers={200: [BUCKET]})
+    @operation(answers={200: Example({falcon.MEDIA_JSON: [BUCKET]})})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the bucket list.
 
@@ -38,7 +39,7 @@ class Bucket(Resource):
 
     tag = "buckets"
 
-    @operation(path=BucketPath, answers={202: Empty}, errors=(BucketNotFound,))
+    @operation(path=BucketPath, answers={202: Json(Empty)}, errors=(BucketNotFound,))
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str) -> None:
         """Delete a bucket and all it holds.
 

@@ -4,15 +4,9 @@ import falcon
 
 from luna_image_store.errors import NotReady
 from luna_image_store.http import schemas
+from luna_image_store.http.bodies import Json
 from luna_image_store.http.operation import operation
 from luna_image_store.http.resources.base import Resource
-from luna_image_store.phase import Phase
-
-REASONS = {
-    Phase.STARTING: "the service is starting",
-    Phase.DRAINING: "the service is stopping",
-    Phase.CLOSING: "the service is stopping",
-}
 
 
 class Health(Resource):
@@ -20,13 +14,13 @@ class Health(Resource):
 
     tag = "health"
 
-    @operation(answers={200: schemas.Health, 502: schemas.Unhealthy})
+    @operation(answers={200: Json(schemas.Health), 502: Json(schemas.Unhealthy)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the health of the service.
 
         200 means that the storage can be read and written. A worker looks at most once a second.
         """
-        found = self._services.health.find()
+        found = self._services.health.result()
         if found.fault:
             resp.status = falcon.HTTP_502
             resp.media = {**found.fault.body(), "components": [{"name": "storage", "detail": found.fault.detail}]}
@@ -39,7 +33,7 @@ class Life(Resource):
 
     tag = "health"
 
-    @operation(answers={200: schemas.Alive})
+    @operation(answers={200: Json(schemas.Alive)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get a sign of life.
 
@@ -53,18 +47,18 @@ class Readiness(Resource):
 
     tag = "health"
 
-    @operation(answers={200: schemas.Ready}, errors=(NotReady,))
+    @operation(answers={200: Json(schemas.Ready)}, errors=(NotReady,))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the readiness of the service.
 
-        200 means that it wants requests. 503 says why not: it starts, it stops, or its storage does not work.
+        200 means that it wants requests. 503 says why not: it drains, or its storage does not work.
         """
         if reason := self._reason():
             raise NotReady(reason)
         resp.media = {"status": "ready"}
 
     def _reason(self) -> str | None:
-        if reason := REASONS.get(self._services.phase.get()):
-            return reason
-        fault = self._services.health.find().fault
-        return f"storage: {fault.row.desc}" if fault else None
+        if self._services.drain_file.exists():
+            return "the service is draining"
+        fault = self._services.health.result().fault
+        return f"storage: {fault.spec.desc}" if fault else None

@@ -1,7 +1,6 @@
 """Pictures and their previews."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import falcon
 
@@ -23,14 +22,15 @@ from luna_image_store.errors import (
     TooManyPixels,
 )
 from luna_image_store.http import request_body, responses, schemas
+from luna_image_store.http.bodies import Binary, Body, Json, NoBody
 from luna_image_store.http.operation import operation
 from luna_image_store.http.resources.base import Resource
 
 UPLOAD = (BadContentType, BadImage, BodyEmpty, PayloadTooLarge, TooManyPixels, BucketNotFound, StorageFull)
 READ = (BucketNotFound, ImageNotFound, RecordDamaged)
-JPEG = ("image/jpeg",)
-CONTENT = {200: JPEG, 206: JPEG, 304: (), 416: schemas.Error}
-CONTENT_HEAD = {200: (), 304: ()}
+JPEG = Binary("image/jpeg")
+CONTENT: Mapping[int, Body] = {200: JPEG, 206: JPEG, 304: Binary(), 416: Json(schemas.Error)}
+CONTENT_HEAD: Mapping[int, Body] = {200: Binary(), 304: Binary()}
 
 
 class Images(Resource):
@@ -39,7 +39,11 @@ class Images(Resource):
     tag = "images"
 
     @operation(
-        path=schemas.BucketPath, headers=schemas.ImageHeaders, body=IMAGE_TYPES, answers={201: schemas.ImageCreated}, errors=UPLOAD
+        path=schemas.BucketPath,
+        headers=schemas.ImageHeaders,
+        body=Binary(*IMAGE_TYPES),
+        answers={201: Json(schemas.ImageCreated)},
+        errors=UPLOAD,
     )
     def on_post(
         self,
@@ -53,7 +57,7 @@ class Images(Resource):
 
         A JPEG is stored as it came, anything else becomes one. Previews of 32, 64, 96 and 160 px are made with it.
         """
-        data = request_body.read(req, self._services.settings["IMAGES"]["MAX_SIZE"])
+        data = request_body.read(req, self._services.settings.images.max_size)
         image_id = self._services.images.create(bucket, data, account_id, meta)
         url = f"/1/buckets/{bucket}/images/{image_id}"
         resp.status = falcon.HTTP_201
@@ -68,7 +72,7 @@ class Images(Resource):
         path=schemas.BucketPath,
         query=schemas.AccountQuery,
         json=schemas.ImageIds,
-        answers={204: None},
+        answers={204: NoBody()},
         errors=(JsonMissing, FieldMissing, JsonInvalid, TooManyIds, PayloadTooLarge, BucketNotFound),
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, images: list[str]) -> None:
@@ -88,8 +92,8 @@ class Image(Resource):
     @operation(
         path=schemas.ImagePath,
         headers=schemas.ImageHeaders,
-        body=IMAGE_TYPES,
-        answers={200: schemas.ImageUrl},
+        body=Binary(*IMAGE_TYPES),
+        answers={200: Json(schemas.ImageUrl)},
         errors=(*UPLOAD, OwnerMismatch),
     )
     def on_put(
@@ -105,7 +109,7 @@ class Image(Resource):
 
         Creates or replaces the picture, its previews and its metadata as one step. Without `Luna-Account-Id` the owner stays.
         """
-        data = request_body.read(req, self._services.settings["IMAGES"]["MAX_SIZE"])
+        data = request_body.read(req, self._services.settings.images.max_size)
         self._services.images.replace(bucket, image_id, data, account_id, meta)
         resp.media = {"url": f"/1/buckets/{bucket}/images/{image_id}"}
 
@@ -129,7 +133,7 @@ class Image(Resource):
         """
         responses.send(req, resp, self._services.images.head(bucket, image_id, account_id), with_meta)
 
-    @operation(path=schemas.ImagePath, query=schemas.AccountQuery, answers={204: None}, errors=READ)
+    @operation(path=schemas.ImagePath, query=schemas.AccountQuery, answers={204: NoBody()}, errors=READ)
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, account_id: str | None) -> None:
         """Delete a picture with all its previews.
 
@@ -158,5 +162,4 @@ class ImageThumbnail(Resource):
 
         The headers are those of GET.
         """
-        content = self._services.images.preview(bucket, image_id, size)
-        responses.send(req, resp, replace(content, payload=None))
+        responses.send(req, resp, self._services.images.preview(bucket, image_id, size))

@@ -2,7 +2,7 @@
 
 import falcon
 
-from luna_image_store.content_types import OBJECT_ENDINGS, bare
+from luna_image_store.content_types import OBJECT_ENDINGS, media_type
 from luna_image_store.errors import (
     BadContentType,
     BodyEmpty,
@@ -21,14 +21,14 @@ from luna_image_store.errors import (
     UnsupportedMediaType,
 )
 from luna_image_store.http import request_body, responses, schemas
+from luna_image_store.http.bodies import Binary, Example, Json, NoBody
 from luna_image_store.http.operation import operation
 from luna_image_store.http.resources.base import Resource
-from luna_image_store.services import Content
+from luna_image_store.services import StoredContent
 
 UPLOAD = (BadContentType, UnsupportedMediaType, BodyEmpty, BodyMismatch, PayloadTooLarge, BucketNotFound, StorageFull)
 READ = (BucketNotFound, ObjectNotFound, RecordDamaged)
-TYPES = tuple(OBJECT_ENDINGS)
-BODIES = {**dict.fromkeys(TYPES), "application/json": {"content": "json"}, "text/plain": "A text."}
+BODIES = Example({**dict.fromkeys(OBJECT_ENDINGS), "application/json": {"content": "json"}, "text/plain": "A text."})
 
 
 class Objects(Resource):
@@ -36,13 +36,15 @@ class Objects(Resource):
 
     tag = "objects"
 
-    @operation(path=schemas.BucketPath, headers=schemas.ObjectHeaders, body=BODIES, answers={201: schemas.ObjectUrl}, errors=UPLOAD)
+    @operation(
+        path=schemas.BucketPath, headers=schemas.ObjectHeaders, body=BODIES, answers={201: Json(schemas.ObjectUrl)}, errors=UPLOAD
+    )
     def on_post(self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, content_type: str) -> None:
         """Save an object under a new ID.
 
         It is stored as it came, once its bytes have been found to be what its type says.
         """
-        body = request_body.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
+        body = request_body.chunks(req, self._services.settings.objects.max_size)
         object_id = self._services.objects.create(bucket, content_type, body, account_id)
         url = f"/1/buckets/{bucket}/objects/{object_id}"
         resp.status = falcon.HTTP_201
@@ -53,7 +55,7 @@ class Objects(Resource):
         path=schemas.BucketPath,
         query=schemas.AccountQuery,
         json=schemas.ObjectIds,
-        answers={204: None},
+        answers={204: NoBody()},
         errors=(JsonMissing, FieldMissing, JsonInvalid, TooManyIds, PayloadTooLarge, BucketNotFound),
     )
     def on_delete(
@@ -76,7 +78,7 @@ class Object(Resource):
         path=schemas.ObjectPath,
         headers=schemas.ObjectHeaders,
         body=BODIES,
-        answers={200: schemas.ObjectUrl},
+        answers={200: Json(schemas.ObjectUrl)},
         errors=(*UPLOAD, OwnerMismatch),
     )
     def on_put(
@@ -86,7 +88,7 @@ class Object(Resource):
 
         Creates or replaces it as one step. Without `Luna-Account-Id` the owner stays.
         """
-        body = request_body.chunks(req, self._services.settings["OBJECTS"]["MAX_SIZE"])
+        body = request_body.chunks(req, self._services.settings.objects.max_size)
         self._services.objects.replace(bucket, object_id, content_type, body, account_id)
         resp.media = {"object_id": object_id, "url": f"/1/buckets/{bucket}/objects/{object_id}"}
 
@@ -94,7 +96,7 @@ class Object(Resource):
         path=schemas.ObjectPath,
         query=schemas.AccountQuery,
         headers=schemas.AcceptObject,
-        answers={200: TYPES, 206: TYPES, 304: (), 416: schemas.Error},
+        answers={200: Binary(*OBJECT_ENDINGS), 206: Binary(*OBJECT_ENDINGS), 304: Binary(), 416: Json(schemas.Error)},
         errors=(*READ, NotAcceptable),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
@@ -108,7 +110,7 @@ class Object(Resource):
         path=schemas.ObjectPath,
         query=schemas.AccountQuery,
         headers=schemas.AcceptObject,
-        answers={200: (), 304: ()},
+        answers={200: Binary(), 304: Binary()},
         errors=(*READ, NotAcceptable),
     )
     def on_head(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
@@ -118,7 +120,7 @@ class Object(Resource):
         """
         responses.send(req, resp, _acceptable(req, self._services.objects.head(bucket, object_id, account_id)))
 
-    @operation(path=schemas.ObjectPath, query=schemas.AccountQuery, answers={204: None}, errors=READ)
+    @operation(path=schemas.ObjectPath, query=schemas.AccountQuery, answers={204: NoBody()}, errors=READ)
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
         """Delete an object.
 
@@ -128,11 +130,11 @@ class Object(Resource):
         resp.status = falcon.HTTP_204
 
 
-def _acceptable(req: falcon.Request, content: Content) -> Content:
+def _acceptable(req: falcon.Request, content: StoredContent) -> StoredContent:
     """Refuse content of a type that the client's Accept does not admit."""
     try:
-        responses.negotiate(req, (bare(content.content_type),))
+        responses.negotiate(req, (media_type(content.content_type),))
     except NotAcceptable:
-        responses.drop(content)
+        content.payload.close()
         raise
     return content

@@ -9,6 +9,7 @@ from falcon.routing import StaticRoute
 from luna_image_store import __version__
 from luna_image_store.errors import ManualMissing, NotAcceptable
 from luna_image_store.http import schemas
+from luna_image_store.http.bodies import Example, Json, NoBody
 from luna_image_store.http.operation import operation
 from luna_image_store.http.resources.base import Resource
 from luna_image_store.http.responses import negotiate
@@ -28,7 +29,7 @@ class Version(Resource):
 
     tag = "version"
 
-    @operation(answers={200: schemas.VersionAnswer})
+    @operation(answers={200: Json(schemas.VersionAnswer)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the version.
 
@@ -42,7 +43,7 @@ class Config(Resource):
 
     tag = "config"
 
-    @operation(headers=schemas.AcceptConfig, answers={200: EXAMPLES}, errors=(NotAcceptable,))
+    @operation(headers=schemas.AcceptConfig, answers={200: Example(EXAMPLES)}, errors=(NotAcceptable,))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the settings of the service.
 
@@ -65,7 +66,7 @@ class Spec(Resource):
 
     @operation(
         headers=schemas.AcceptSpec,
-        answers={200: {YAML: "openapi: 3.0.3", HTML: "<!doctype html>"}},
+        answers={200: Example({YAML: "openapi: 3.0.3", HTML: "<!doctype html>"})},
         errors=(NotAcceptable,),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -86,7 +87,7 @@ class Manual(Resource):
 
     tag = "documents"
 
-    @operation(answers={302: None}, errors=(ManualMissing,))
+    @operation(answers={302: NoBody()}, errors=(ManualMissing,))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the development manual.
 
@@ -105,7 +106,7 @@ class DocumentFile(Resource):
     def __init__(self, prefix: str, directory: Path) -> None:
         self._serve = StaticRoute(prefix, str(directory))
 
-    @operation(answers={200: (HTML,)})
+    @operation(answers={200: Example({HTML: None})})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get a file of a document."""
         self._serve(req, resp)

@@ -22,7 +22,17 @@ from typing import TypeVar
 from uuid import uuid4
 
 from luna_image_store.errors import BucketExists, BucketNotFound, RecordDamaged, RecordNotFound, StorageUnavailable
-from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored, is_bucket_name
+from luna_image_store.storage.base import (
+    MAX_IN_MEMORY_PAYLOAD,
+    TAIL_READ_SIZE,
+    Key,
+    Kind,
+    ListingEntry,
+    MemoryPayload,
+    Storage,
+    StoredRecord,
+    is_bucket_name,
+)
 from luna_image_store.storage.disk import files, listing
 from luna_image_store.storage.record import BadRecord, Index, decode_index
 
@@ -36,18 +46,18 @@ logger = logging.getLogger(__name__)
 class DiskStorage(Storage):
     """Keeps each record in a file of its own under a root directory."""
 
-    def __init__(self, root: str, durable: bool = True, is_only_read: bool = False) -> None:
+    def __init__(self, root: str, durable: bool = True, read_only: bool = False) -> None:
         """Make the root where it is missing, unless it is only read; raise StorageUnavailable when it can't be written."""
         self._root = os.path.abspath(root)
         self._temporary = f"{self._root}/.tmp"
         self._trash = f"{self._root}/.trash"
         self._durable = durable
-        if not is_only_read:
+        if not read_only:
             self._prepare()
         self._sign = self._temporary if os.path.isdir(self._temporary) else self._root
 
     def _prepare(self) -> None:
-        with files.translated("open the storage"):
+        with files.storage_errors("open the storage"):
             for parent in (*files.make_directories(self._temporary), *files.make_directories(self._trash)):
                 self._sync_directory(parent)
             self._lock = os.open(f"{self._root}/.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -58,7 +68,7 @@ class DiskStorage(Storage):
     def create_bucket(self, bucket: str) -> None:
         """Make the directories aside and rename them into place, so that no half bucket is ever seen."""
         place, new = f"{self._root}/{bucket}", f"{self._temporary}/{uuid4().hex}"
-        with files.translated("create bucket"):
+        with files.storage_errors("create bucket"):
             if os.path.lexists(place):
                 raise BucketExists(bucket)
             try:
@@ -76,7 +86,7 @@ class DiskStorage(Storage):
         """Rename the bucket into the trash; its bytes are freed in the background."""
         self._require(bucket)
         trashed = f"{self._trash}/{uuid4().hex}"
-        with files.translated("delete bucket"):
+        with files.storage_errors("delete bucket"):
             try:
                 os.rename(f"{self._root}/{bucket}", trashed)
             except FileNotFoundError:
@@ -88,40 +98,44 @@ class DiskStorage(Storage):
     def list_buckets(self) -> list[str]:
         """List the directories that are buckets."""
         self._require_root()
-        with files.translated("list buckets"), os.scandir(self._root) as entries:
+        with files.storage_errors("list buckets"), os.scandir(self._root) as entries:
             return sorted(entry.name for entry in entries if is_bucket_name(entry.name) and self._is_bucket(entry.name))
 
     def write(self, bucket: str, key: Key, content_type: str, record: Iterable[bytes]) -> None:
         """Write a temporary file, fsync it, rename it into place, fsync the directory."""
-        with files.translated("save"):
+        with files.storage_errors("save"):
             self._save(bucket, key, record)
 
     def replace(self, bucket: str, key: Key, old: Index, record: Iterable[bytes]) -> bool:
         """Write as for a save, and look right before the file is renamed."""
-        with files.translated("replace"):
+        with files.storage_errors("replace"):
             return self._save(bucket, key, record, old)
 
     def read(self, bucket: str, key: Key) -> tuple[Index, Iterator[bytes]]:
         """Read the tail of the record, then the file from its beginning."""
         with self._reading(bucket, key) as (descriptor, total):
-            index = decode_index(files.read_tail(descriptor, total, TAIL), total)
-            return index, files.chunks_of(files.FileSlice(os.dup(descriptor), total))
+            index = decode_index(files.read_tail(descriptor, total, TAIL_READ_SIZE), total)
+            return index, files.chunks_of(files.FilePayload(os.dup(descriptor), total))
 
-    def open(self, bucket: str, key: Key) -> Stored:
+    def open(self, bucket: str, key: Key) -> StoredRecord:
         """Read a small record in one go; leave a large payload in its file."""
         with self._reading(bucket, key) as (descriptor, total):
-            tail = files.read_tail(descriptor, total, IN_MEMORY + TAIL if total <= IN_MEMORY + TAIL else TAIL)
+            tail = files.read_tail(
+                descriptor,
+                total,
+                MAX_IN_MEMORY_PAYLOAD + TAIL_READ_SIZE if total <= MAX_IN_MEMORY_PAYLOAD + TAIL_READ_SIZE else TAIL_READ_SIZE,
+            )
             index = decode_index(tail, total)
-            if index.payload.length > IN_MEMORY:
+            if index.payload.length > MAX_IN_MEMORY_PAYLOAD:
                 os.lseek(descriptor, 0, os.SEEK_SET)
-                return Stored(index, files.FileSlice(os.dup(descriptor), index.payload.length))
+                return StoredRecord(index, files.FilePayload(os.dup(descriptor), index.payload.length))
             payload = tail[: index.payload.length] if len(tail) == total else files.read_at(descriptor, index.payload.length, 0)
-            return Stored(index, index.payload.check(payload, "the payload"))
+            return StoredRecord(index, MemoryPayload(index.payload.check(payload, "the payload")))
 
     def preview(self, bucket: str, key: Key, size: int) -> tuple[Index, bytes | None]:
         """Read the tail of the record, which nearly always holds the preview too."""
         with self._reading(bucket, key) as (descriptor, total):
-            tail = files.read_tail(descriptor, total, TAIL)
+            tail = files.read_tail(descriptor, total, TAIL_READ_SIZE)
             index = decode_index(tail, total)
             if (part := index.parts.get(size)) is None:
                 return index, None
@@ -136,12 +150,12 @@ class DiskStorage(Storage):
     def head(self, bucket: str, key: Key) -> Index:
         """Read the tail of the record."""
         with self._reading(bucket, key) as (descriptor, total):
-            return decode_index(files.read_tail(descriptor, total, TAIL), total)
+            return decode_index(files.read_tail(descriptor, total, TAIL_READ_SIZE), total)
 
     def delete(self, bucket: str, key: Key) -> None:
         """Unlink the file and fsync its directory."""
         path = self._path(bucket, key)
-        with files.translated("delete"):
+        with files.storage_errors("delete"):
             try:
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -153,7 +167,7 @@ class DiskStorage(Storage):
         """Unlink the files and fsync each directory once."""
         self._require(bucket)
         touched = set()
-        with files.translated("delete"):
+        with files.storage_errors("delete"):
             for path in (self._path(bucket, key) for key in keys):
                 with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
                     os.unlink(path)
@@ -165,7 +179,7 @@ class DiskStorage(Storage):
         """Walk the directories of one kind."""
         return self._listed(bucket, listing.keys(f"{self._root}/{bucket}", kind))
 
-    def entries(self, bucket: str) -> Iterator[Entry]:
+    def entries(self, bucket: str) -> Iterator[ListingEntry]:
         """Walk all directories of the bucket."""
         return self._listed(bucket, listing.in_bucket(f"{self._root}/{bucket}"))
 
@@ -175,24 +189,24 @@ class DiskStorage(Storage):
         yield from found
         self._require(bucket)
 
-    def strays(self) -> Iterator[Entry]:
+    def strays(self) -> Iterator[ListingEntry]:
         """List what else lies in the root."""
         return listing.in_root(self._root, lambda name: bool(is_bucket_name(name)) and self._is_bucket(name))
 
-    def leftovers(self, buckets: Iterable[str]) -> Iterator[Entry]:
+    def leftovers(self, buckets: Iterable[str]) -> Iterator[ListingEntry]:
         """List what lies in .tmp and .trash, where nothing tells its bucket."""
         return listing.in_work(self._root)
 
     def check(self) -> None:
         """Make a file and remove it again."""
         probe = f"{self._temporary}/{uuid4().hex}"
-        with files.translated("check the storage"):
+        with files.storage_errors("check the storage"):
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
             os.unlink(probe)
 
     def sweep(self) -> None:
         """Clear .tmp and .trash, unless another service still works on this root."""
-        with files.translated("sweep"):
+        with files.storage_errors("sweep"):
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 leftovers = list(os.scandir(self._temporary))
@@ -276,7 +290,7 @@ class DiskStorage(Storage):
     @contextmanager
     def _reading(self, bucket: str, key: Key) -> Iterator[tuple[int, int]]:
         """Open a record for reading; give its descriptor and its length in bytes."""
-        with files.translated("read"):
+        with files.storage_errors("read"):
             try:  # non-blocking, so that a stray FIFO can't hold the worker
                 descriptor = os.open(self._path(bucket, key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError as ex:

@@ -7,15 +7,15 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from luna_image_store.errors import StorageFull, StorageUnavailable
+from luna_image_store.storage.base import Payload
 from luna_image_store.storage.record import tail_length
 
 FILE_MASK = 0o027  # what is stored is for the service and its group
 NAME_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-READ_STEP = 2**18  # bytes
 WRITE_BUFFER = 128 * 1024  # a typical picture leaves in one write
 SYNC_STEP = 64 * 2**20  # a large record is synced on the way, so that the last fsync is not mistaken for a hang
 NEW_DIRECTORY = 0o777 | stat.S_ISVTX
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def translated(operation: str) -> Iterator[None]:
+def storage_errors(operation: str) -> Iterator[None]:
     """Turn what the system refuses into errors of the interface; the log keeps the system's words, the client never sees them."""
     try:
         yield
@@ -108,29 +108,28 @@ def rename_to_free(path: str, name: str) -> bool:
     return True
 
 
-class FileSlice:
-    """A file object that begins and ends with a part of a file.
+class FilePayload(Payload):
+    """The first bytes of a file, or a range of them.
 
-    It has a `fileno`, and the position of that descriptor is where the part begins, so a server can send the part by
-    `sendfile`, given its length.
+    It has a `fileno`, and the position of that descriptor is where the range begins, so a server can send it by `sendfile`.
     """
 
     def __init__(self, descriptor: int, length: int) -> None:
-        """Take over a descriptor of its own; the part is the first `length` bytes."""
+        """Take over a descriptor of its own; the payload is the first `length` bytes."""
         self._descriptor = descriptor
-        self._left = length
+        self.length = self._left = length
 
-    def cut(self, start: int, length: int) -> None:
-        """Narrow what is left to read to `length` bytes from `start`."""
+    def set_range(self, start: int, length: int) -> None:
+        """Narrow the payload, and move the position of the descriptor."""
         os.lseek(self._descriptor, start, os.SEEK_SET)
-        self._left = length
+        self.length = self._left = length
 
     def fileno(self) -> int:
         """Give the descriptor, for `sendfile`."""
         return self._descriptor
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Read up to `size` bytes of the part; all where it is negative or None."""
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read from the file."""
         wanted = self._left if size is None or size < 0 else min(size, self._left)
         data = os.read(self._descriptor, wanted)
         self._left -= len(data)
@@ -145,11 +144,10 @@ class FileSlice:
     __del__ = close  # a HEAD or a broken connection may drop it unread
 
 
-def chunks_of(file: FileSlice) -> Iterator[bytes]:
-    """Read a part to its end, and close it."""
-    with closing(file), translated("read"):
-        while chunk := file.read(READ_STEP):
-            yield chunk
+def chunks_of(file: FilePayload) -> Iterator[bytes]:
+    """Read a file to its end, with the errors of a storage."""
+    with storage_errors("read"):
+        yield from file.chunks()
 
 
 def remove_leftover(entry: "os.DirEntry[str]") -> None:

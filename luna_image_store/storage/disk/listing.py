@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from operator import attrgetter
 
-from luna_image_store.storage.base import Entry, Key, Kind, is_id
-from luna_image_store.storage.disk.files import translated
+from luna_image_store.storage.base import Key, Kind, ListingEntry, is_id
+from luna_image_store.storage.disk.files import storage_errors
 
 OWN = {".lock", ".tmp", ".trash"}
 
@@ -20,7 +20,7 @@ def keys(place: str, kind: Kind) -> Iterator[Key]:
                     yield key
 
 
-def in_bucket(place: str) -> Iterator[Entry]:
+def in_bucket(place: str) -> Iterator[ListingEntry]:
     """List all files of a bucket; directories count for nothing."""
     with _going_on() as faults:
         for file in _files(place, faults):
@@ -31,18 +31,18 @@ def in_bucket(place: str) -> Iterator[Entry]:
                 faults.append(ex)
 
 
-def in_root(root: str, is_bucket: Callable[[str], bool]) -> Iterator[Entry]:
+def in_root(root: str, is_bucket: Callable[[str], bool]) -> Iterator[ListingEntry]:
     """List what is neither a bucket nor the storage's own."""
-    with translated("list"), os.scandir(root) as found:
+    with storage_errors("list"), os.scandir(root) as found:
         for entry in found:
             if entry.name not in OWN and not is_bucket(entry.name):
                 yield from _entry(entry, entry.name)
 
 
-def in_work(root: str) -> Iterator[Entry]:
+def in_work(root: str) -> Iterator[ListingEntry]:
     """List what is being written or removed, or once was."""
     for folder in (".tmp", ".trash"):
-        with translated("list"), suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as found:
+        with storage_errors("list"), suppress(FileNotFoundError), os.scandir(f"{root}/{folder}") as found:
             for entry in found:
                 yield from _entry(entry, f"{folder}/{entry.name}")
 
@@ -51,7 +51,7 @@ def in_work(root: str) -> Iterator[Entry]:
 def _going_on() -> Iterator[list[OSError]]:
     """Gather the directories that can't be listed; raise StorageUnavailable when all others have been."""
     faults: list[OSError] = []
-    with translated("list"):
+    with storage_errors("list"):
         yield faults
         if faults:
             more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
@@ -82,11 +82,11 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
     return entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path)
 
 
-def _entry(entry: "os.DirEntry[str]", name: str, key: Key | None = None) -> Iterator[Entry]:
+def _entry(entry: "os.DirEntry[str]", name: str, key: Key | None = None) -> Iterator[ListingEntry]:
     """Make an entry of what is there still."""
     with suppress(FileNotFoundError):
         status = entry.stat(follow_symlinks=key is not None)
-        yield Entry(name, key, status.st_size, status.st_mtime)
+        yield ListingEntry(name, key, status.st_size, status.st_mtime)
 
 
 def _key_of(name: str) -> Key | None:

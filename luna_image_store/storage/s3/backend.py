@@ -5,28 +5,37 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import Any, TypeVar
 
 from luna_image_store.errors import BadQuery, BucketExists, BucketNotFound, RecordDamaged, RecordNotFound, StorageUnavailable
-from luna_image_store.settings import Section
-from luna_image_store.storage.base import IN_MEMORY, TAIL, Entry, Key, Kind, Storage, Stored
+from luna_image_store.settings import S3Settings
+from luna_image_store.storage.base import (
+    MAX_IN_MEMORY_PAYLOAD,
+    TAIL_READ_SIZE,
+    Key,
+    Kind,
+    ListingEntry,
+    MemoryPayload,
+    Storage,
+    StoredRecord,
+)
 from luna_image_store.storage.record import BadRecord, Index, decode_index, tail_length
-from luna_image_store.storage.s3.bucket_deletion import Removals, delete_objects
+from luna_image_store.storage.s3.bucket_deletion import BucketDeletions, delete_objects
 from luna_image_store.storage.s3.client import S3Client
 from luna_image_store.storage.s3.errors import AccessRefused, Answer, RangeRefused, RecordReplaced
 from luna_image_store.storage.s3.metadata import from_metadata
-from luna_image_store.storage.s3.names import broken_rule, key_of, name_of
-from luna_image_store.storage.s3.streams import Body, SentBody, body_of, chunks_of, part_of, tail_of
+from luna_image_store.storage.s3.names import bucket_name_problem, key_of, name_of
+from luna_image_store.storage.s3.streams import Body, StreamPayload, body_of, chunks_of, part_of, tail_of
 from luna_image_store.storage.s3.upload import unfinished, upload
 
 LOOK_UPS = 8  # requests at the same time for the owners of many records
 BATCH = 1000  # S3's limit for one deletion
 STARTS = 3  # of a reading that needs two requests, when the record is replaced between them
-CHECK = {"CONNECT_TIMEOUT": 2.0, "READ_TIMEOUT": 3.0, "MAX_ATTEMPTS": 1}  # a health check must not wait for long
+PROBE_CONNECT_TIMEOUT, PROBE_READ_TIMEOUT = 2.0, 3.0  # seconds: a health check must not wait for long
 
 Read = TypeVar("Read")
 
@@ -46,20 +55,22 @@ class Tail:
 class S3Storage(Storage):
     """Keeps each record in an object of its own on an S3 service."""
 
-    def __init__(self, section: Section, threads: int) -> None:
+    def __init__(self, settings: S3Settings, threads: int) -> None:
         """Raise StorageUnavailable where the settings can't be used; S3 itself may be down. `threads`: of this process."""
-        self._s3 = S3Client(section, section["MAX_CONNECTIONS"] or threads + LOOK_UPS)
-        self._probe = S3Client({**section, **CHECK}, 1)
+        self._s3 = S3Client(settings, settings.max_connections or threads + LOOK_UPS)
+        self._probe = S3Client(
+            replace(settings, connect_timeout=PROBE_CONNECT_TIMEOUT, read_timeout=PROBE_READ_TIMEOUT, max_attempts=1), 1
+        )
         self._look_ups = ThreadPoolExecutor(LOOK_UPS, "look-up")
-        self._removals = Removals(self._s3)
+        self._removals = BucketDeletions(self._s3)
 
-    def broken_rule(self, bucket: str) -> str | None:
+    def bucket_name_problem(self, bucket: str) -> str | None:
         """Name the rule of S3 that a bucket's name breaks."""
-        return broken_rule(bucket)
+        return bucket_name_problem(bucket)
 
     def create_bucket(self, bucket: str) -> None:
         """Look first: some services answer that a bucket was made when it was there."""
-        if rule := broken_rule(bucket):
+        if rule := bucket_name_problem(bucket):
             raise BadQuery(f"bucket: {rule}")
         if self._removals.is_running(bucket):
             raise BucketExists(bucket)
@@ -78,7 +89,7 @@ class S3Storage(Storage):
         """List the buckets that these credentials own and whose names are S3's today."""
         pages = self._pages("list buckets", "list_buckets", "ContinuationToken")
         names = (entry.get("Name", "") for page in pages for entry in page["Buckets"])
-        return sorted(name for name in names if not broken_rule(name))
+        return sorted(name for name in names if not bucket_name_problem(name))
 
     def write(self, bucket: str, key: Key, content_type: str, record: Iterable[bytes]) -> None:
         """Save by one request, or by a multipart upload."""
@@ -101,7 +112,7 @@ class S3Storage(Storage):
         """Read a small record in one go; let a large one come as it is passed on."""
         return _steady(lambda: self._read(bucket, key))
 
-    def open(self, bucket: str, key: Key) -> Stored:
+    def open(self, bucket: str, key: Key) -> StoredRecord:
         """Read a small record in one go; let a large payload come as it is sent."""
         return _steady(lambda: self._open(bucket, key))
 
@@ -152,13 +163,13 @@ class S3Storage(Storage):
             page["IsTruncated"]  # what is no listing must not pass for an empty one
             yield from filter(None, (key_of(kind, entry.get("Key", "")) for entry in page.get("Contents", ())))
 
-    def entries(self, bucket: str) -> Iterator[Entry]:
+    def entries(self, bucket: str) -> Iterator[ListingEntry]:
         """List all objects."""
         for page in self._pages("list", "list_objects_v2", "NextContinuationToken", bucket):
             page["IsTruncated"]  # what is no listing must not pass for an empty one
             yield from map(_entry, page.get("Contents", ()))
 
-    def leftovers(self, buckets: Iterable[str]) -> Iterator[Entry]:
+    def leftovers(self, buckets: Iterable[str]) -> Iterator[ListingEntry]:
         """List the unfinished multipart uploads."""
         for bucket in buckets:
             with suppress(BucketNotFound):
@@ -190,28 +201,28 @@ class S3Storage(Storage):
     def _get(self, bucket: str, key: Key, **conditions: str) -> Answer:
         return self._s3("read", "get_object", bucket, key, **conditions)
 
-    def _open(self, bucket: str, key: Key) -> Stored:
+    def _open(self, bucket: str, key: Key) -> StoredRecord:
         answer = self._get(bucket, key)
         body, total, etag = body_of(answer, bucket), answer["ContentLength"], answer["ETag"]
         with ExitStack() as on_return, _judged(bucket, key):
             on_return.callback(body.close)
-            if total <= IN_MEMORY + TAIL:
+            if total <= MAX_IN_MEMORY_PAYLOAD + TAIL_READ_SIZE:
                 data = body.read(total)
                 index, body = decode_index(data, total), Body(BytesIO(data), total)
             else:
                 index = from_metadata(answer["Metadata"], total) or self._tail(bucket, key, etag).index
-            if index.payload.length <= IN_MEMORY:
-                return Stored(index, index.payload.check(body.read(index.payload.length), "the payload"))
-            sent = SentBody(body, index.payload.length, partial(self._part, bucket, key, etag))
+            if index.payload.length <= MAX_IN_MEMORY_PAYLOAD:
+                return StoredRecord(index, MemoryPayload(index.payload.check(body.read(index.payload.length), "the payload")))
+            sent = StreamPayload(body, index.payload.length, partial(self._part, bucket, key, etag))
             on_return.pop_all()
-            return Stored(index, sent)
+            return StoredRecord(index, sent)
 
     def _read(self, bucket: str, key: Key) -> tuple[Index, Iterator[bytes]]:
         answer = self._get(bucket, key)
         body, total, etag = body_of(answer, bucket), answer["ContentLength"], answer["ETag"]
         with ExitStack() as on_return, _judged(bucket, key):
             on_return.callback(body.close)
-            if total <= IN_MEMORY + TAIL:
+            if total <= MAX_IN_MEMORY_PAYLOAD + TAIL_READ_SIZE:
                 data = body.read(total)
                 return decode_index(data, total), iter((data,))
             index = from_metadata(answer["Metadata"], total) or self._tail(bucket, key, etag).index
@@ -249,10 +260,10 @@ class S3Storage(Storage):
         condition = {"IfMatch": etag} if etag else {}
         with _judged(bucket, key):
             try:
-                answer = self._get(bucket, key, Range=f"bytes=-{TAIL}", **condition)
+                answer = self._get(bucket, key, Range=f"bytes=-{TAIL_READ_SIZE}", **condition)
             except RangeRefused as ex:
                 raise BadRecord("it is empty") from ex
-            (data, total), etag = tail_of(answer, bucket, TAIL), answer["ETag"]
+            (data, total), etag = tail_of(answer, bucket, TAIL_READ_SIZE), answer["ETag"]
             needed = min(tail_length(data), total)
             if needed > len(data):
                 data = self._part(bucket, key, etag, total - needed, needed).read(needed)
@@ -266,10 +277,10 @@ class S3Storage(Storage):
         return part_of(answer, bucket, start, length)
 
 
-def _entry(listed: Mapping[str, Any]) -> Entry:
+def _entry(listed: Mapping[str, Any]) -> ListingEntry:
     name = listed.get("Key", "")
     key = next(filter(None, (key_of(kind, name) for kind in Kind)), None)
-    return Entry(name, key, listed.get("Size", 0), listed["LastModified"].timestamp())
+    return ListingEntry(name, key, listed.get("Size", 0), listed["LastModified"].timestamp())
 
 
 def _then(chunks: Iterable[bytes], act: Callable[[], object]) -> Iterator[bytes]:

@@ -24,7 +24,7 @@ NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 logger = logging.getLogger(__name__)
 
 
-class Removals:
+class BucketDeletions:
     """The deletions of buckets that run in this process."""
 
     def __init__(self, s3: S3Client) -> None:

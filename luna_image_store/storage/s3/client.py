@@ -12,10 +12,10 @@ from botocore.exceptions import NoCredentialsError, PartialCredentialsError
 
 from luna_image_store import __version__
 from luna_image_store.errors import BucketNotFound
-from luna_image_store.settings import Section
+from luna_image_store.settings import S3Settings
 from luna_image_store.storage.base import Key
-from luna_image_store.storage.s3.errors import Answer, translated
-from luna_image_store.storage.s3.names import broken_rule, name_of
+from luna_image_store.storage.s3.errors import Answer, s3_errors
+from luna_image_store.storage.s3.names import bucket_name_problem, name_of
 
 for chatty in ("botocore", "urllib3"):  # below, they log bodies and signatures
     logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -28,25 +28,25 @@ class S3Client:
     made with the first request; with keys in the settings at once, since then nothing is asked of the network for it.
     """
 
-    def __init__(self, section: Section, connections: int) -> None:
+    def __init__(self, settings: S3Settings, connections: int) -> None:
         """Raise StorageUnavailable where the settings can't be used."""
-        self._section = section
+        self._settings = settings
         self._connections = connections
         self._lock = Lock()
         self._boto: Any = None
-        if section["ACCESS_KEY_ID"] or section["SECRET_ACCESS_KEY"]:
-            with translated("open the storage", "connect"):
+        if settings.access_key_id or settings.secret_access_key:
+            with s3_errors("open the storage", "connect"):
                 self._boto = self._made()
 
     def __call__(self, purpose: str, method: str, bucket: str = "", key: Key | None = None, **parameters: Any) -> Answer:
         """Make a request. A bucket whose name S3 can't have is missing without one."""
         if bucket:
-            if broken_rule(bucket):
+            if bucket_name_problem(bucket):
                 raise BucketNotFound(bucket)
             parameters["Bucket"] = bucket
         if key:
             parameters["Key"] = name_of(key)
-        with translated(purpose, method, bucket, key):
+        with s3_errors(purpose, method, bucket, key):
             return Answer(purpose, getattr(self._made_once(), method)(**parameters))
 
     def region(self) -> str | None:
@@ -60,28 +60,28 @@ class S3Client:
             return self._boto
 
     def _made(self) -> Any:
-        section = self._section
+        settings = self._settings
         config = Config(
-            connect_timeout=section["CONNECT_TIMEOUT"],
-            read_timeout=section["READ_TIMEOUT"],
-            retries={"mode": "standard", "total_max_attempts": section["MAX_ATTEMPTS"]},
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            retries={"mode": "standard", "total_max_attempts": settings.max_attempts},
             max_pool_connections=self._connections,
             tcp_keepalive=True,
             user_agent=f"luna-image-store/{__version__}",  # to put together its own takes boto3 a sixth of a request
             signature_version="s3v4",
-            s3={"addressing_style": section["ADDRESSING_STYLE"]},
+            s3={"addressing_style": settings.addressing_style},
             request_checksum_calculation="when_required",  # many servers do not know those that would be sent by default
             response_checksum_validation="when_required",
         )
-        if bool(section["ACCESS_KEY_ID"]) != bool(section["SECRET_ACCESS_KEY"]):
+        if bool(settings.access_key_id) != bool(settings.secret_access_key):
             raise PartialCredentialsError(provider="the settings", cred_var="ACCESS_KEY_ID or SECRET_ACCESS_KEY")
         session = boto3.session.Session(
-            section["ACCESS_KEY_ID"] or None, section["SECRET_ACCESS_KEY"] or None, region_name=section["REGION"] or None
+            settings.access_key_id or None, settings.secret_access_key or None, region_name=settings.region or None
         )
         if session.get_credentials() is None:
             raise NoCredentialsError
-        verify = None if section["VERIFY_SSL"] else False  # None: as AWS_CA_BUNDLE says
-        boto = session.client("s3", endpoint_url=section["ENDPOINT_URL"] or None, verify=verify, config=config)
+        verify = None if settings.verify_ssl else False  # None: as AWS_CA_BUNDLE says
+        boto = session.client("s3", endpoint_url=settings.endpoint_url or None, verify=verify, config=config)
         boto.meta.events.register("before-call.s3.DeleteObjects", _demand_md5)
         return boto
 

@@ -70,7 +70,7 @@ class Answer(dict[str, Any]):
 
 
 @contextmanager
-def translated(purpose: str, method: str, bucket: str = "", key: Key | None = None) -> Iterator[None]:
+def s3_errors(purpose: str, method: str, bucket: str = "", key: Key | None = None) -> Iterator[None]:
     """Turn what boto3 raises into errors of the interface."""
     try:
         yield

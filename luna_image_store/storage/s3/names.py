@@ -17,7 +17,7 @@ RULES = {
 
 
 @lru_cache(1024)
-def broken_rule(bucket: str) -> str | None:
+def bucket_name_problem(bucket: str) -> str | None:
     """Name the rule of S3 that a bucket's name breaks."""
     return next((rule for rule, pattern in RULES.items() if not pattern.fullmatch(bucket)), None)
 

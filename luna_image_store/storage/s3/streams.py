@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Protocol
 
-from luna_image_store.storage.s3.errors import Answer, translated
+from luna_image_store.storage.base import CHUNK_SIZE, Payload
+from luna_image_store.storage.s3.errors import Answer, s3_errors
 
 AHEAD = 64 * 1024  # read of a large payload before its answer begins
-READ_STEP = 2**18  # of a record that is passed on
 DRAIN = 128 * 1024  # reading on costs less than a new connection up to here
 CONTENT_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+)")
 
@@ -36,7 +36,7 @@ class Body:
         """Read `size` bytes; fewer only at the end."""
         wanted = min(size, self._left)
         self._is_sound = False
-        with translated("read", "get_object", self._bucket):
+        with s3_errors("read", "get_object", self._bucket):
             data = self._stream.read(wanted) if wanted else b""
             if len(data) < wanted:
                 raise EOFError(f"the body ends {self._left - len(data)} bytes early")
@@ -52,26 +52,27 @@ class Body:
         self._stream.close()
 
 
-class SentBody:
-    """A large payload on its way from S3 to a client. What breaks off before its first bytes is still an error of the interface."""
+class StreamPayload(Payload):
+    """A large payload on its way from S3. What breaks off before its first bytes is still an error of the interface."""
 
     def __init__(self, body: Body, length: int, reopen: Callable[[int, int], Body]) -> None:
         """Take over a body that begins with the payload. `reopen` gives the body of a part, by its start and length."""
         self._body: Body | None = body
-        self._position, self._left = 0, length
+        self.length = self._left = length
+        self._position = 0
         self._reopen = reopen
         self._ahead = body.read(min(AHEAD, length))
 
-    def cut(self, start: int, length: int) -> None:
-        """Narrow what is left to read to `length` bytes from `start`, by another request if it begins elsewhere."""
+    def set_range(self, start: int, length: int) -> None:
+        """Narrow the payload, by another request if it begins elsewhere."""
         if self._body is None or start != self._position:
             self.close()
             self._body = self._reopen(start, length)
             self._position, self._ahead = start, self._body.read(min(AHEAD, length))
-        self._left = length
+        self.length = self._left = length
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Read up to `size` bytes of the payload; all where it is negative or None."""
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read what S3 sends."""
         wanted = self._left if size is None or size < 0 else min(size, self._left)
         if self._body is None or not wanted:
             return b""
@@ -101,14 +102,14 @@ def body_of(answer: Answer, bucket: str) -> Body:
 def chunks_of(body: Body) -> Iterator[bytes]:
     """Read a body to its end, and give its connection back."""
     with closing(body):
-        while chunk := body.read(READ_STEP):
+        while chunk := body.read(CHUNK_SIZE):
             yield chunk
 
 
 def part_of(answer: Answer, bucket: str, start: int, length: int) -> Body:
     """Take the part that was asked for; a server that sends another one must not be believed."""
     body = body_of(answer, bucket)
-    with translated("read", "get_object", bucket):
+    with s3_errors("read", "get_object", bucket):
         if answer["ContentLength"] != length or (found := _range(answer)) is None or found[0] != start:
             body.close()
             raise EOFError("another range came than was asked for")
@@ -120,7 +121,7 @@ def tail_of(answer: Answer, bucket: str, length: int) -> tuple[bytes, int]:
     body = body_of(answer, bucket)
     found = _range(answer)
     total = found[1] if found else answer["ContentLength"]  # some servers send the whole of a short object as such
-    with translated("read", "get_object", bucket):
+    with s3_errors("read", "get_object", bucket):
         if answer["ContentLength"] != min(length, total):
             body.close()
             raise EOFError("another range came than was asked for")

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from luna_image_store.errors import ServiceError
-from luna_image_store.storage.base import Entry, Key
+from luna_image_store.storage.base import Key, ListingEntry
 from luna_image_store.storage.s3.client import S3Client
 from luna_image_store.storage.s3.errors import Answer, RequestUnknown, UploadGone
 from luna_image_store.storage.s3.metadata import to_metadata
@@ -45,13 +45,13 @@ def _on_condition(save: Callable[..., Answer], condition: Mapping[str, str]) -> 
         return save()
 
 
-def unfinished(s3: S3Client, bucket: str) -> Iterator[Entry]:
+def unfinished(s3: S3Client, bucket: str) -> Iterator[ListingEntry]:
     """List the multipart uploads that have not ended. They do not tell how much has come."""
     marker: dict[str, Any] = {}
     while True:
         page = s3("list", "list_multipart_uploads", bucket, **marker)
         for upload in page.get("Uploads", ()):
-            yield Entry(f"{bucket}/{upload['Key']}", None, 0, upload["Initiated"].timestamp())
+            yield ListingEntry(f"{bucket}/{upload['Key']}", None, 0, upload["Initiated"].timestamp())
         following = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
         if not page["IsTruncated"] or following == marker:
             return

@@ -1,0 +1,1 @@
+"""Makes balancers turn away from a service before it stops."""

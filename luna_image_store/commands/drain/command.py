@@ -1,0 +1,22 @@
+"""The command `drain` and its options."""
+
+import click
+
+from luna_image_store.commands.options import CONFIG_OPTION
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(0), metavar="N", help="Wait so long.  [default: HTTP.DRAIN_TIME]")
+@click.option("--cancel", is_flag=True, help="Let the service be ready again, and wait for nothing.")
+@CONFIG_OPTION
+def drain(seconds: float | None, cancel: bool, path: str | None) -> None:
+    """Let `/readyz` say 503, and wait until balancers have turned away. Requests are still served.
+
+    For `ExecStop=` of systemd and `preStop` of Kubernetes, which stop the service afterwards.
+
+    Exit codes: 0 done. 2 the settings are invalid, or HTTP.DRAIN_FILE cannot be written. 130 interrupted.
+    """
+    from luna_image_store.commands import exit_codes
+    from luna_image_store.commands.drain.job import run
+
+    exit_codes.run(lambda: run(path, seconds, cancel))

@@ -1,0 +1,47 @@
+"""The service as gunicorn runs it."""
+
+import sys
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from luna_image_store.app import create_app
+from luna_image_store.server.options import options
+from luna_image_store.server.startup import check_startup, current_settings, load_settings
+from luna_image_store.settings import SettingsError, load
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn with options from the settings."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set gunicorn's options, at the start and at each reload."""
+        for name, value in options(load_settings(self._path)).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Make the application, once per worker."""
+        return create_app(current_settings())
+
+
+def run(path: str | None) -> None:
+    """Serve until stopped; exit with a message where the settings are invalid."""
+    try:
+        check_startup(load(path))
+    except SettingsError as ex:
+        sys.exit(f"luna-image-store: {ex}")
+    Server(path).run()
+
+
+def check_start(path: str | None) -> None:
+    """Make the application as a worker would, and exit with a message where it cannot be made."""
+    try:
+        settings = load(path)
+        check_startup(settings)
+        create_app(settings)
+    except SettingsError as ex:
+        sys.exit(f"luna-image-store: {ex}")

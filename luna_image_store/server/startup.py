@@ -1,0 +1,50 @@
+"""The settings that a service runs with: checked at its start, and at each reload, which keeps the old ones if they are invalid."""
+
+import logging
+import logging.config
+import os
+from dataclasses import replace
+
+from luna_image_store import logs
+from luna_image_store.imaging.pillow import pillow_problem
+from luna_image_store.monitoring import monitor
+from luna_image_store.settings import Settings, SettingsError, load
+from luna_image_store.storage.disk.files import FILE_MASK
+from luna_image_store.storage.factory import create_storage
+
+logger = logging.getLogger(__name__)
+
+_current: Settings | None = None  # workers have those of their master at the fork
+
+
+def current_settings(path: str | None = None) -> Settings:
+    """Return the settings in effect; load them where none are."""
+    return _current or load_settings(path)
+
+
+def load_settings(path: str | None = None) -> Settings:
+    """Load the settings, and put them into effect. Raise SettingsError where the first ones are invalid."""
+    global _current
+    try:
+        settings = load(path)
+        check_startup(settings)
+    except SettingsError as ex:
+        if _current is None:
+            raise
+        logger.error("reload refused, still running with the previous settings: %s", ex)
+        return _current
+    logging.config.dictConfig(logs.configuration(settings.logger))
+    os.umask(FILE_MASK)
+    if _current:  # gunicorn would close its sockets, and end where it cannot have the new ones
+        settings = replace(settings, http=replace(settings.http, bind=_current.http.bind))
+    _current = settings
+    return settings
+
+
+def check_startup(settings: Settings) -> None:
+    """Check that a service can work with these settings, or raise SettingsError."""
+    if problem := pillow_problem(settings.images.allow_plain_pillow):
+        raise SettingsError(problem)
+    monitor.check(settings)
+    logs.configuration(settings.logger)
+    create_storage(settings)

@@ -1,0 +1,44 @@
+"""gunicorn's threaded worker, with error answers in the form of the interface."""
+
+import json
+import logging
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.gthread import ThreadWorker
+
+from luna_image_store.errors import InternalError, InvalidRequest, ServiceError
+from luna_image_store.logs import REQUEST_ID_HEADER, new_request_id, request_id
+
+logger = logging.getLogger(__name__)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Serves several requests at once, each in a thread."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that did not reach the application, or that it failed to answer."""
+        request_id.set(new_request_id())
+        error: ServiceError
+        if isinstance(exc, ParseException):
+            error = InvalidRequest(str(exc).encode("ascii", "backslashreplace").decode())
+            logger.warning("refused before it reached the application: %r", exc)
+        else:
+            error = InternalError()
+            logger.error("ended by a fault of the server", exc_info=exc)
+        with suppress(OSError):
+            client.sendall(_answer(error))
+
+
+def _answer(error: ServiceError) -> bytes:
+    body = json.dumps(error.body())
+    head = (
+        f"HTTP/1.1 {error.spec.status} {HTTPStatus(error.spec.status).phrase}",
+        "Connection: close",
+        f"{REQUEST_ID_HEADER}: {request_id.get()}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join((*head, "", body)).encode()
