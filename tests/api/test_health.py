@@ -2,9 +2,6 @@
 
 import shutil
 
-import pytest
-from luna_image_store.phase import Phase, SharedPhase
-
 from luna_image_store.app import create_app
 from luna_image_store.settings import load
 from tests.api.backends import ON_DISK
@@ -40,21 +37,13 @@ def test_a_service_whose_storage_is_gone_is_alive_but_not_ready(client, root):
     assert answer.headers["retry-after"] == "5"
 
 
-@pytest.mark.parametrize(
-    ("phase", "reason"),
-    [
-        (Phase.STARTING, "the service is starting"),
-        (Phase.SERVING, None),
-        (Phase.DRAINING, "the service is stopping"),
-        (Phase.CLOSING, "the service is stopping"),
-    ],
-)
-def test_only_a_service_that_serves_is_ready(storage, phase, reason):
-    client = Client(create_app(load(environ={}), storage, SharedPhase(phase)))
+def test_a_service_that_drains_is_not_ready(storage, tmp_path):
+    file = tmp_path / "draining"
+    client = Client(create_app(load(environ={"LUNA_IMAGE_STORE__HTTP__DRAIN_FILE": str(file)}), storage))
+    assert client.simulate_get("/readyz").json == {"status": "ready"}
+    file.touch()
     answer = client.simulate_get("/readyz")
-    if reason:
-        assert error(answer) == (503, 13910)
-        assert answer.json["detail"] == reason
-    else:
-        assert (answer.status_code, answer.json) == (200, {"status": "ready"})
+    assert error(answer) == (503, 13910)
+    assert answer.json["detail"] == "the service is draining"
+    assert int(answer.headers["retry-after"]) > 0
     assert client.simulate_get("/livez").status_code == 200
