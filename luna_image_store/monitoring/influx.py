@@ -32,8 +32,16 @@ logger = logging.getLogger(__name__)
 class InfluxWriter:
     """Sends what it hears of requests, until the worker ends."""
 
-    def __init__(self, settings: InfluxSettings, dropped: Callable[[int], object]) -> None:
-        """Begin to send; `dropped` is told how many points are lost."""
+    def __init__(
+        self,
+        settings: InfluxSettings,
+        dropped: Callable[[int], object],
+        batch: int = BATCH,
+        max_points: int = MAX_POINTS,
+        closing_seconds: float = CLOSING_SECONDS,
+    ) -> None:
+        """Begin to send; `dropped` is called with the number of points that are lost."""
+        self._batch, self._max_points, self._closing_seconds = batch, max_points, closing_seconds
         self._queue: deque[str] = deque()
         self._unsent: list[str] = []
         self._tell_dropped = dropped
@@ -54,7 +62,7 @@ class InfluxWriter:
 
     def finished(self, request: RequestSample) -> None:
         """Take a point, or drop it where too many wait."""
-        if len(self._queue) >= MAX_POINTS:
+        if len(self._queue) >= self._max_points:
             self._drop(1)
             return
         self._take(point("requests", request))
@@ -67,14 +75,14 @@ class InfluxWriter:
             return
         self._is_over = True
         self._due.set()
-        self._thread.join(CLOSING_SECONDS)
+        self._thread.join(self._closing_seconds)
         if left := len(self._queue) + len(self._unsent):
             self._drop(left)
             logger.warning("InfluxDB: %d points are lost, the worker ends", left)
 
     def _take(self, line: str) -> None:
         self._queue.append(line)
-        if len(self._queue) == BATCH:
+        if len(self._queue) == self._batch:
             self._due.set()
 
     def _run(self) -> None:
@@ -87,7 +95,7 @@ class InfluxWriter:
     def _flush(self) -> None:
         """Send what waits; what can't be sent now is kept for the next time."""
         while self._unsent or self._queue:
-            self._unsent = self._unsent or [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            self._unsent = self._unsent or [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
             try:
                 self._api.write(self._bucket, record="\n".join(self._unsent))
             except Exception as ex:  # whatever it is: this thread goes on

@@ -7,7 +7,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from luna_image_store.monitoring import influx
 from luna_image_store.monitoring.influx import InfluxWriter, point
 from luna_image_store.monitoring.samples import RequestSample
 from luna_image_store.settings import SettingsError, load
@@ -59,10 +58,10 @@ def send(dropped):
     """Make senders that end with the test."""
     made = []
 
-    def make(port, period="0.02"):
+    def make(port, period="0.02", **limits):
         given = {"PORT": str(port), "TOKEN": "token", "ORGANIZATION": "us", "BUCKET": "ours", "FLUSHING_PERIOD": period}
         section = load(environ={f"LUNA_IMAGE_STORE__INFLUX_MONITORING__{key}": value for key, value in given.items()})
-        made.append(InfluxWriter(section.influx, dropped.append))
+        made.append(InfluxWriter(section.influx, dropped.append, **limits))
         return made[-1]
 
     yield make
@@ -95,9 +94,8 @@ def test_points_are_written_in_batches_to_where_the_settings_say(send, server):
     assert lines == [point("requests", GOOD), point("requests", BAD), point("errors", BAD), point("requests", GOOD)]
 
 
-def test_a_full_batch_does_not_wait_for_its_time(send, server, monkeypatch):
-    monkeypatch.setattr(influx, "BATCH", 10)
-    points = send(server.server_port, "3600")
+def test_a_full_batch_does_not_wait_for_its_time(send, server):
+    points = send(server.server_port, "3600", batch=10)
     for _ in range(5):
         points.finished(BAD)
     wait_until(lambda: server.received)
@@ -131,11 +129,9 @@ def test_points_that_the_server_will_never_take_are_given_up(send, server, dropp
     assert server.received[-1][2] == [point("requests", BAD), point("errors", BAD)]
 
 
-def test_no_more_points_wait_than_there_is_room_for_and_the_rest_is_counted(send, dropped, caplog, monkeypatch):
-    monkeypatch.setattr(influx, "MOST_POINTS", 100)
-    monkeypatch.setattr(influx, "CLOSING_SECONDS", 0.1)
+def test_no_more_points_wait_than_there_is_room_for_and_the_rest_is_counted(send, dropped, caplog):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        points = send(silent.getsockname()[1], "0.001")
+        points = send(silent.getsockname()[1], "0.001", max_points=100, closing_seconds=0.1)
         points.finished(GOOD)
         with silent.accept()[0]:  # one is being sent, and no more will be
             for _ in range(250):
