@@ -28,14 +28,14 @@ def main() -> None:
 
 @main.command()
 @CONFIG_OPTION
-@click.option("--check", is_flag=True, help="Only check that it would start, and end: with an error if it would not.")
+@click.option("--check", is_flag=True, help="Check the settings and the storage, and exit; with an error where they are invalid.")
 def serve(path: str | None, check: bool) -> None:
     """Serve requests until stopped. SIGHUP takes new settings into use, SIGTERM ends after running requests."""
     from luna_image_store.server.application import check_start, run
 
     if check:
         check_start(path)
-        click.echo("it would start")
+        click.echo("OK")
     else:
         run(path)
 
@@ -63,7 +63,7 @@ def config(check: bool, show: bool, path: str | None) -> None:
     elif not check:
         click.echo(json.dumps(masked(settings), indent=2))
     if check:
-        click.echo("good")
+        click.echo("OK")
 
 
 def _refuse(fault: str) -> NoReturn:

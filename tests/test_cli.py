@@ -65,7 +65,7 @@ def test_settings_that_will_not_do_end_it_with_a_message(run, command, code, tmp
 
 def test_good_settings_are_called_good_and_nothing_is_opened(run, tmp_path):
     result = run("config", "--check", **{f"{PREFIX}S3__SECRET_ACCESS_KEY": "secret"})
-    assert (result.exit_code, result.stdout) == (0, "good\n")
+    assert (result.exit_code, result.stdout) == (0, "OK\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,14 +3,17 @@
 import logging
 import logging.config
 import os
+import resource
 from dataclasses import replace
 
-from luna_image_store import logs
+from luna_image_store import concurrency, logs
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.monitoring import monitor
 from luna_image_store.settings import Settings, SettingsError, load
 from luna_image_store.storage.disk.files import FILE_MASK
 from luna_image_store.storage.factory import create_storage
+
+FILES_PER_THREAD, OTHER_FILES = 8, 64  # that a worker opens beside its connections
 
 logger = logging.getLogger(__name__)
 
@@ -47,4 +50,16 @@ def check_startup(settings: Settings) -> None:
         raise SettingsError(problem)
     monitor.check(settings)
     logs.configuration(settings.logger)
+    _check_open_files(settings)
     create_storage(settings)
+
+
+def _check_open_files(settings: Settings) -> None:
+    """Refuse more connections than a worker may have files open: accepting one too many would end it."""
+    needed = concurrency.connections(settings) + FILES_PER_THREAD * concurrency.threads(settings) + OTHER_FILES
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if needed > allowed != resource.RLIM_INFINITY:
+        raise SettingsError(
+            f"HTTP.CONNECTIONS: a worker needs up to {needed} open files and is allowed {allowed}; lower HTTP.CONNECTIONS or "
+            "HTTP.THREADS, or raise the limit (LimitNOFILE= of systemd, ulimit -n)"
+        )

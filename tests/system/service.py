@@ -23,6 +23,8 @@ from .kept import Kept, OnDisk
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[2]
 SERVE = (str(BIN / "luna-image-store"), "serve")
+DRAIN = (str(BIN / "luna-image-store"), "drain")
+GUNICORN = (str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "luna_image_store.wsgi:application")
 GIVE = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)

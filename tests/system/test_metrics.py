@@ -15,10 +15,9 @@ import requests
 from ..machine import wait_until
 from .conftest import Start, on_disk_and_s3
 from .pictures import picture
-from .service import BIN, SERVE, Service
+from .service import GUNICORN, SERVE, Service
 from .watchers import METRICS, prometheus, value
 
-GUNICORN = (str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "luna_image_store.wsgi:application")
 VERSIONS = 'request_count_total{path="GET:/version",status_code="200"}'
 
 
