@@ -16,6 +16,8 @@ from records import fill
 PREVIEW = f"/1/buckets/{servers.BUCKET}/images/ID_SIZE"
 THUMBOR_PREVIEW = "/unsafe/fit-in/SIZExSIZE/ID"
 FEW, MANY = 10_000, 1_000_000
+SLOW_DISK_CLIENTS = 32
+ONE_THREAD = {"LUNA_IMAGE_STORE__HTTP__THREADS": "1", "LUNA_IMAGE_STORE__HTTP__CONNECTIONS": "100"}
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,21 @@ def fetching(bench: Bench) -> Iterator[Row]:
             chosen = {"service": rates[name], "memory": rates[f"{name}, {kind}"]}
             question = f"fetched, of a Falcon application out of memory in {workers}"
             yield row(question, f"face, {name}", chosen, "service", "memory", 0.9, "requests/s")
+
+
+def slow_disks(bench: Bench) -> Iterator[Row]:
+    """Compare saving with threads, which share syncs, with one thread per worker, where each sync is slow."""
+    picture = bench.pictures["face"]
+    for milliseconds, goal in ((1, 1.15), (5, 2.0), (10, 3.5)):
+        environment = servers.slow_disk(milliseconds, bench.work)
+        with ExitStack() as stack:
+            turns = {}
+            for name, settings in (("threads", {}), ("one thread", ONE_THREAD)):
+                root = bench.work / f"slow-{milliseconds}-{name.replace(' ', '-')}"
+                url = stack.enter_context(servers.service(root, {**environment, **settings})).images
+                turns[name] = lambda url=url: post(url, picture, bench.seconds, SLOW_DISK_CLIENTS).rate
+            rates = take_turns(bench.rounds, turns)
+        yield row(f"saved, each sync {milliseconds} ms longer, times one thread per worker", "face", rates, *turns, goal)
 
 
 def uploads(bench: Bench) -> Iterator[Row]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import falcon
 
-from luna_image_store.server import Server
+from luna_image_store.server.application import Server
 
 
 class Files:

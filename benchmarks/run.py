@@ -22,6 +22,7 @@ from measurements import Bench, Row
 REPOSITORY = Path(__file__).resolve().parent.parent
 MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "saving": measurements.saving,
+    "slow-disks": measurements.slow_disks,
     "chains": measurements.chains,
     "fetching": measurements.fetching,
     "uploads": measurements.uploads,

@@ -15,7 +15,7 @@ from measurements import Bench, Row, row
 
 from luna_image_store.app import create_app
 from luna_image_store.imaging.render import RenderSettings, render
-from luna_image_store.server import Server
+from luna_image_store.server.application import Server
 from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.record import NewRecord, encode

@@ -58,6 +58,14 @@ def service(root: Path, settings: Mapping[str, str] = NONE, command: tuple[str |
         yield server
 
 
+def slow_disk(milliseconds: int, folder: Path) -> Mapping[str, str]:
+    """Build the environment in which each sync takes so much longer."""
+    library = folder / "slow_sync.so"
+    if not library.exists():
+        subprocess.run(("cc", "-shared", "-fPIC", "-O2", "-o", library, HERE / "slow_sync.c", "-ldl"), check=True)
+    return {"LD_PRELOAD": str(library), "SYNC_MICROSECONDS": str(1000 * milliseconds)}
+
+
 @contextmanager
 def service_behind_nginx(root: Path) -> Iterator[Running]:
     """Run the service on a unix socket, and nginx before it with the site that is delivered."""
