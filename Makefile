@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run swift test fuzz lint types docs bench dist try-install clean
+.PHONY: help setup run swift test test-fast fuzz lint types docs bench dist try-install clean
 
 PYTHON ?= python3
 BENCH ?= --publish
@@ -27,6 +27,9 @@ swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: 
 test: setup ## Run all tests, with coverage
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+test-fast: setup ## Run the tests that start no server: units, the interface and the storage on a disk; takes less than a minute
+	$(BIN)/pytest --numprocesses 2 --quiet tests/test_*.py tests/api tests/commands tests/http tests/server tests/storage -m "not slow" -k "not s3 and not swift"
 
 fuzz: setup ## Upload 20,000 damaged images to services whose memory is poisoned; takes some minutes
 	MUTATED_FILES=20000 $(BIN)/pytest -s tests/system/test_mutation.py
