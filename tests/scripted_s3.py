@@ -10,6 +10,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 from luna_image_store.settings import PREFIX, load
 from luna_image_store.storage.s3.backend import S3Storage
+from luna_image_store.storage.s3.bucket_deletion import DEFAULT_LIMITS
 
 SECRET = "a-secret-that-nobody-may-see"
 
@@ -79,8 +80,8 @@ class Client:
         self._ended.wait(60)
 
 
-def storage_at(url, **given):
+def storage_at(url, deletion=DEFAULT_LIMITS, **given):
     """Make a storage that tries each request once."""
     fixed = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": SECRET, "REGION": "us-east-1", "MAX_ATTEMPTS": 1, "ENDPOINT_URL": url}
     settings = load(environ={f"{PREFIX}S3__{name}": str(value) for name, value in {**fixed, **given}.items()})
-    return S3Storage(settings.s3, threads=2)
+    return S3Storage(settings.s3, threads=2, deletion=deletion)

@@ -2,7 +2,7 @@ from contextlib import closing
 
 import pytest
 
-from luna_image_store.errors import StorageUnavailable
+from luna_image_store.errors import BucketNotFound, StorageUnavailable
 from luna_image_store.settings import PREFIX, load
 from luna_image_store.storage.record import encode
 from luna_image_store.storage.s3.backend import S3Storage
@@ -50,12 +50,15 @@ class S3Contract(StorageContract):
                 payload.set_range(CHUNK, 10)
 
 
-@pytest.mark.parametrize(
-    ("style", "url"), [("path", "https://s3.example/pictures/x"), ("virtual", "https://pictures.s3.example/x")]
-)
-def test_a_bucket_is_addressed_as_the_settings_say(style, url):
-    made = storage_at("https://s3.example", ADDRESSING_STYLE=style)._s3._made_once()
-    assert made.generate_presigned_url("get_object", {"Bucket": "pictures", "Key": "x"}).partition("?")[0] == url
+@pytest.mark.parametrize(("style", "host"), [("path", "s3.example"), ("virtual", "pictures.s3.example")])
+def test_a_bucket_is_addressed_as_the_settings_say(scripted_server, monkeypatch, style, host):
+    monkeypatch.setenv("http_proxy", scripted_server.url)  # it is sent to for all hosts
+    monkeypatch.setenv("no_proxy", "")
+    scripted_server.requests.clear()
+    scripted_server.play = lambda client, method, path: client.answer(404)
+    with pytest.raises(BucketNotFound):
+        storage_at("http://s3.example", ADDRESSING_STYLE=style).delete_bucket("pictures")
+    assert scripted_server.requests == [f"HEAD http://{host}/{'pictures' if style == 'path' else ''}"]
 
 
 class TestOnMoto(S3Contract):
@@ -76,5 +79,5 @@ class TestOnSwift(S3Contract):
         return S3Storage(load(environ=given).s3, threads=8)
 
     @pytest.fixture(autouse=True)
-    def known_server(self, storage):
-        self.boto = storage._s3._made_once()
+    def known_server(self, account):
+        self.boto = account.client()

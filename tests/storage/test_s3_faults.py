@@ -13,7 +13,7 @@ from luna_image_store.errors import (
 )
 from luna_image_store.storage.base import Kind
 from luna_image_store.storage.record import encode
-from luna_image_store.storage.s3 import bucket_deletion
+from luna_image_store.storage.s3.bucket_deletion import DeletionLimits
 from luna_image_store.storage.s3.upload import PART_SIZE
 from tests.scripted_s3 import SECRET, ScriptedServer, storage_at
 from tests.storage.contract import DRAFT, IMAGE, OBJECT, TEXT, large
@@ -319,9 +319,7 @@ def test_a_listing_that_leads_in_a_circle_is_not_taken_for_a_whole_one(s3, patie
         patient.list_buckets()
 
 
-def test_a_bucket_whose_records_stay_although_they_were_deleted_is_given_up(s3, patient, monkeypatch):
-    monkeypatch.setattr(bucket_deletion, "TRIES", 3)
-
+def test_a_bucket_whose_records_stay_although_they_were_deleted_is_given_up(s3):
     def play(client, method, path):
         if "list-type" in path:
             listed = b"<IsTruncated>true</IsTruncated><Contents><Key>objects/1</Key></Contents>"
@@ -333,7 +331,7 @@ def test_a_bucket_whose_records_stay_although_they_were_deleted_is_given_up(s3, 
 
     s3.play = play
     with pytest.raises(StorageUnavailable):
-        patient.delete_bucket("pictures")
+        storage_at(s3.url, DeletionLimits(tries=3)).delete_bucket("pictures")
     assert len(s3.requests) < 30
 
 

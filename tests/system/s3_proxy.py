@@ -43,10 +43,11 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong with the first `times` requests whose lines, such as `PUT /bucket/key`, have a match of `where`.
+    """What goes wrong with requests whose lines, such as `PUT /bucket/key`, have a match of `where`.
 
-    The request waits for `delay` seconds. Then it may be answered with `status` and `code`, and go no further. Or it comes to an
-    `end`: `after` some bytes of its own body, or of that of the answer, which must have as many; or when the answer is due.
+    The first `skip` of them pass, and meet nothing; so do those after the next `times`. The others wait for `delay` seconds. Then
+    they may be answered with `status` and `code`, and go no further. Or they come to an `end`: `after` some bytes of their own
+    body, or of that of the answer, which must have as many; or when the answer is due.
     """
 
     delay: float = 0
@@ -56,6 +57,7 @@ class Fault:
     at: At | None = None
     after: int = 0
     where: str = ""
+    skip: int = 0
     times: int = 1_000_000
 
 
@@ -116,10 +118,10 @@ class S3Proxy:
         """Take down a request, and give the fault that awaits it; one that does nothing if there is none."""
         self.requests.append(line)
         fault = self._fault
-        if fault is None or not re.search(fault.where, line) or self._met >= fault.times:
+        if fault is None or not re.search(fault.where, line):
             return Fault()
         self._met += 1
-        return fault
+        return fault if fault.skip < self._met <= fault.skip + fault.times else Fault()
 
     @contextmanager
     def counted(self) -> Iterator[list[str]]:

@@ -24,7 +24,7 @@ from luna_image_store.storage.base import (
     StoredRecord,
 )
 from luna_image_store.storage.record import BadRecord, Index, decode_index, tail_length
-from luna_image_store.storage.s3.bucket_deletion import BucketDeletions, delete_objects
+from luna_image_store.storage.s3.bucket_deletion import DEFAULT_LIMITS, BucketDeletions, DeletionLimits, delete_objects
 from luna_image_store.storage.s3.client import S3Client
 from luna_image_store.storage.s3.errors import AccessRefused, Answer, RangeRefused, RecordReplaced
 from luna_image_store.storage.s3.metadata import from_metadata
@@ -55,14 +55,14 @@ class Tail:
 class S3Storage(Storage):
     """Keeps each record in an object of its own on an S3 service."""
 
-    def __init__(self, settings: S3Settings, threads: int) -> None:
+    def __init__(self, settings: S3Settings, threads: int, deletion: DeletionLimits = DEFAULT_LIMITS) -> None:
         """Raise StorageUnavailable where the settings can't be used; S3 itself may be down. `threads`: of this process."""
         self._s3 = S3Client(settings, settings.max_connections or threads + LOOK_UPS)
         self._probe = S3Client(
             replace(settings, connect_timeout=PROBE_CONNECT_TIMEOUT, read_timeout=PROBE_READ_TIMEOUT, max_attempts=1), 1
         )
         self._look_ups = ThreadPoolExecutor(LOOK_UPS, "look-up")
-        self._removals = BucketDeletions(self._s3)
+        self._removals = BucketDeletions(self._s3, deletion)
 
     def bucket_name_problem(self, bucket: str) -> str | None:
         """Name the rule of S3 that a bucket's name breaks."""

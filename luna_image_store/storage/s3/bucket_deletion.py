@@ -9,26 +9,40 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from contextvars import copy_context
+from dataclasses import dataclass
 from threading import Lock, Thread
 
 from luna_image_store.errors import BucketNotFound, ServiceError, StorageUnavailable
 from luna_image_store.storage.s3.client import S3Client
 from luna_image_store.storage.s3.errors import BucketNotEmpty, error_of
 
-WITHIN_REQUEST = 5.0  # seconds
-PAGE = 1000  # the most that S3 lists, and deletes, with one request
-TRIES = 200  # to delete a bucket that looked empty: writers may go on, and listings lag behind
 PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
 NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # nor in a deletion of many
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class DeletionLimits:
+    """How far a deletion goes: seconds within the request, objects of a page, tries to delete a bucket that looked empty.
+
+    S3 lists and deletes 1000 objects at most with one request. Many tries are needed: writers may go on, and listings lag behind.
+    """
+
+    seconds_in_request: float = 5.0
+    page: int = 1000
+    tries: int = 200
+
+
+DEFAULT_LIMITS = DeletionLimits()
+
+
 class BucketDeletions:
     """The deletions of buckets that run in this process."""
 
-    def __init__(self, s3: S3Client) -> None:
+    def __init__(self, s3: S3Client, limits: DeletionLimits) -> None:
         self._s3 = s3
+        self._limits = limits
         self._running: set[str] = set()
         self._lock = Lock()
 
@@ -43,8 +57,8 @@ class BucketDeletions:
             if bucket in self._running:
                 return
             self._running.add(bucket)
-        steps = _steps(self._s3, bucket)
-        until = time.monotonic() + WITHIN_REQUEST
+        steps = self._steps(bucket)
+        until = time.monotonic() + self._limits.seconds_in_request
         with ExitStack() as at_end:
             at_end.callback(self._running.discard, bucket)
             if not all(time.monotonic() < until for _ in steps):
@@ -63,36 +77,36 @@ class BucketDeletions:
         finally:
             self._running.discard(bucket)
 
-
-def _steps(s3: S3Client, bucket: str) -> Iterator[None]:
-    """Delete a bucket, a page or a try per step. Others may be at it too: that it is gone is what was wanted."""
-    with suppress(BucketNotFound):
-        for tried in range(TRIES):
-            last = ""
-            while (first := _delete_page(s3, bucket)) and first != last:  # a page that stays as it is counts as a try
-                last = first
+    def _steps(self, bucket: str) -> Iterator[None]:
+        """Delete a bucket, a page or a try per step. Others may be at it too: that it is gone is what was wanted."""
+        with suppress(BucketNotFound):
+            for tried in range(self._limits.tries):
+                last = ""
+                while (first := self._delete_page(bucket)) and first != last:  # a page that stays as it is counts as a try
+                    last = first
+                    yield
+                yield from _abort_uploads(self._s3, bucket)
+                try:
+                    self._s3("delete bucket", "delete_bucket", bucket)
+                    self._s3("delete bucket", "head_bucket", bucket)  # on Swift, a save that was on its way brings the bucket back
+                except BucketNotEmpty:
+                    pass
                 yield
-            yield from _abort_uploads(s3, bucket)
-            try:
-                s3("delete bucket", "delete_bucket", bucket)
-                s3("delete bucket", "head_bucket", bucket)  # on Swift, a save that was on its way brings the bucket back
-            except BucketNotEmpty:
-                pass
-            yield
-            time.sleep(min(PAUSE * 2**tried, LONGEST_PAUSE))
-        logger.error("storage: delete bucket: %s is never empty: it keeps old versions, or is written to without a pause", bucket)
-        raise StorageUnavailable("delete bucket")
+                time.sleep(min(PAUSE * 2**tried, LONGEST_PAUSE))
+            logger.error(
+                "storage: delete bucket: %s is never empty: it keeps old versions, or is written to without a pause", bucket
+            )
+            raise StorageUnavailable("delete bucket")
 
-
-def _delete_page(s3: S3Client, bucket: str) -> str | None:
-    """Delete what the first page of the listing has; give its first name where there are more pages."""
-    page = s3("delete bucket", "list_objects_v2", bucket, MaxKeys=PAGE)
-    has_more, names = page["IsTruncated"], [entry["Key"] for entry in page.get("Contents", ())]
-    if together := [name for name in names if not NOT_IN_XML.search(name)]:
-        delete_objects(s3, "delete bucket", bucket, together)
-    for name in filter(NOT_IN_XML.search, names):
-        s3("delete bucket", "delete_object", bucket, Key=name)
-    return names[0] if names and has_more else None
+    def _delete_page(self, bucket: str) -> str | None:
+        """Delete what the first page of the listing has; give its first name where there are more pages."""
+        page = self._s3("delete bucket", "list_objects_v2", bucket, MaxKeys=self._limits.page)
+        has_more, names = page["IsTruncated"], [entry["Key"] for entry in page.get("Contents", ())]
+        if together := [name for name in names if not NOT_IN_XML.search(name)]:
+            delete_objects(self._s3, "delete bucket", bucket, together)
+        for name in filter(NOT_IN_XML.search, names):
+            self._s3("delete bucket", "delete_object", bucket, Key=name)
+        return names[0] if names and has_more else None
 
 
 def _abort_uploads(s3: S3Client, bucket: str) -> Iterator[None]:
