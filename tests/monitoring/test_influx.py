@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -137,6 +138,8 @@ def test_no_more_points_wait_than_there_is_room_for_and_the_rest_is_counted(send
             for _ in range(250):
                 points.finished(GOOD)
             assert sum(dropped) == 150
+            started = time.monotonic()
             points.close()
+            assert time.monotonic() - started < 5  # the server would be waited for twice as long
     assert sum(dropped) == 251
     assert "101 points are lost" in caplog.text
