@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Give what the condition gives, once it is true."""
+def wait_until(condition: Callable[[], Any], seconds: float = 60, pause: float = 0.01) -> Any:
+    """Return what the condition returns, once it is true."""
     until = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > until:
             raise TimeoutError(f"not within {seconds} s")
-        time.sleep(0.01)
+        time.sleep(pause)
     return value
 
 

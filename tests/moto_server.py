@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -16,6 +15,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import run_simple
 
 from luna_image_store.settings import PREFIX
+from tests.machine import wait_until
 
 REQUEST = re.compile(r"^request: ([A-Z]+ /(?!moto-api).*)", re.MULTILINE)
 LISTENING = re.compile(r"Running on (http://127\.0\.0\.1:[0-9]+)")
@@ -30,7 +30,7 @@ class Moto:
     def __init__(self, log):
         self._log = log
         self._seen = 0
-        self.url = self._wait(LISTENING)
+        self.url = wait_until(lambda: LISTENING.search(log.read_text("utf-8")))[1]
         self.boto = client(self.url)
 
     def settings(self, **changed):
@@ -47,13 +47,6 @@ class Moto:
         text = self._log.read_text("utf-8")
         text, self._seen = text[self._seen :], len(text)
         return REQUEST.findall(text)
-
-    def _wait(self, pattern):
-        until = time.monotonic() + 60
-        while not (found := pattern.search(self._log.read_text("utf-8"))):
-            assert time.monotonic() < until, self._log.read_text("utf-8")
-            time.sleep(0.05)
-        return found[1]
 
 
 class KeptObject:

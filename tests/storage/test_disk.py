@@ -4,7 +4,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import time
 from contextlib import suppress
 
 import pytest
@@ -19,9 +18,9 @@ from luna_image_store.errors import (
     StorageUnavailable,
 )
 from luna_image_store.storage.base import Key, Kind
-from luna_image_store.storage.disk import files
 from luna_image_store.storage.disk.backend import DiskStorage
 from tests import pictures
+from tests.machine import wait_until
 from tests.storage.contract import CHUNK, DRAFT, ID, IMAGE, OBJECT, TEXT, Interruption, StorageContract, interrupted, large, read
 
 OTHER = Key(Kind.IMAGE, "14ffffff-ffff-ffff-ffff-ffffffffffff")
@@ -31,13 +30,8 @@ def place(root, key, bucket="b"):
     return root / bucket / key.kind.folder / key.id[:2] / (key.id + key.kind.ending)
 
 
-def vanishes(path):
-    deadline = time.monotonic() + 10
-    while any(path.iterdir()):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+def wait_until_empty(path):
+    wait_until(lambda: not any(path.iterdir()))
 
 
 def held_files():
@@ -203,7 +197,7 @@ def test_strangers_are_left_as_they_are(storage, root, tmp_path, bucket, strange
     storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     storage.sweep()
     storage.delete_bucket(bucket)
-    assert vanishes(root / ".trash")
+    wait_until_empty(root / ".trash")
     left = sorted(str(path) for path in (*root.rglob("*"), *(tmp_path / "outside").rglob("*")))
     assert left == [path for path in strangers if f"{root}/b/" not in path and path != f"{root}/b"]
 
@@ -215,7 +209,7 @@ def test_a_bucket_that_is_a_link_is_deleted_without_what_it_points_to(storage, r
     (root / "linked").symlink_to(elsewhere)
     assert storage.list_buckets() == ["linked"]
     storage.delete_bucket("linked")
-    assert vanishes(root / ".trash")
+    wait_until_empty(root / ".trash")
     assert (elsewhere / "precious").is_dir()
     assert storage.list_buckets() == []
 
@@ -317,7 +311,7 @@ def leftovers(storage, root, tmp_path):
 def test_leftovers_are_swept(storage, root, leftovers):
     storage.sweep()
     assert list((root / ".tmp").iterdir()) == []
-    assert vanishes(root / ".trash")
+    wait_until_empty(root / ".trash")
     storage.check()
 
 
@@ -325,7 +319,7 @@ def test_unfinished_saves_are_not_swept_while_another_service_works_on_the_root(
     other = DiskStorage(str(root))
     storage.sweep()
     assert sorted(path.name for path in (root / ".tmp").iterdir()) == ["bucket", "link", "save"]
-    assert vanishes(root / ".trash")
+    wait_until_empty(root / ".trash")
     del other
     storage.sweep()
     assert list((root / ".tmp").iterdir()) == []
@@ -388,15 +382,17 @@ def test_a_root_that_is_replaced_by_an_empty_one_is_unavailable_and_the_log_says
         assert str(root) in caplog.text
 
 
-@pytest.mark.parametrize("is_replaced", [False, True])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["alone", "replaced"])
 def test_a_save_that_cannot_be_made_durable_is_taken_back_but_never_anothers(storage, root, bucket, monkeypatch, is_replaced):
-    def broken(path):
+    def broken(descriptor):
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return
         if is_replaced:
             monkeypatch.undo()
             storage.put(bucket, IMAGE, DRAFT, [b"the other's"])
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(files, "sync_new_directory", broken)
+    monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(StorageUnavailable, match="save"):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     if is_replaced:

@@ -15,7 +15,7 @@ from uuid import UUID
 import psutil
 import pytest
 
-from ..machine import free_port, need
+from ..machine import free_port, need, wait_until
 from ..swift import Account, Swift
 from .commands import BOUND_BY_RIGHTS, PATIENCE, Ended, ended, kill, luna, running, settings_file
 from .kept import OnS3
@@ -114,10 +114,7 @@ def test_moves_to_s3_and_back_byte_for_byte_though_it_is_killed_five_times(
 
 def wait_for(process: subprocess.Popen[str], names: Callable[[], list[str]], more: int) -> None:
     """Wait until a tool has written more than so many records, or has ended; don't ask so often that it gets no time."""
-    until = time.monotonic() + PATIENCE
-    while process.poll() is None and len(names()) <= more:
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    wait_until(lambda: process.poll() is not None or len(names()) > more, PATIENCE, pause=0.2)
 
 
 def test_a_second_pass_moves_what_changed_and_nothing_else(copy: Path, target: Path) -> None:
