@@ -31,7 +31,7 @@ _made: Callable[[], Work[Any, Any]]  # gives the function of this process
 
 
 @dataclass(frozen=True)
-class Workers(Generic[Item, Result]):
+class ProcessPool(Generic[Item, Result]):
     """What works, on `parallel` items at once: `make(threads, *arguments)` gives each process its function for a batch."""
 
     make: Callable[..., Work[Item, Result]]

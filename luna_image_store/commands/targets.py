@@ -15,7 +15,7 @@ from luna_image_store.storage.factory import create_storage
 ON_DISK = "disk:"
 
 
-def settings_of(side: str, place: str) -> Settings:
+def load_target(side: str, place: str) -> Settings:
     """Load the settings of a side, SRC or DST, or raise SettingsError.
 
     The variables of the environment are those of the side: what is meant for a service could not tell the two apart.
@@ -30,7 +30,7 @@ def settings_of(side: str, place: str) -> Settings:
         raise SettingsError(f"{side}: {ex}") from ex
 
 
-def opened(settings: Settings, threads: int, read_only: bool = False) -> Storage:
+def open_storage(settings: Settings, threads: int, read_only: bool = False) -> Storage:
     """Open a storage for so many threads; one that is only read is left as it is.
 
     What goes wrong there is told by the tool, so nothing is logged.
@@ -40,20 +40,20 @@ def opened(settings: Settings, threads: int, read_only: bool = False) -> Storage
     return create_storage(replace(settings, http=replace(settings.http, threads=threads)), read_only)
 
 
-def check_is_there(settings: Settings) -> None:
+def check_exists(settings: Settings) -> None:
     """Refuse a directory that is missing: to open the storage would make it."""
     if not is_on_s3(settings) and not os.path.isdir(path := _path(settings)):
         raise SettingsError(f"LOCAL_STORAGE.PATH: {path} is not a directory")
 
 
-def check_is_ours(settings: Settings) -> None:
+def check_writable(settings: Settings) -> None:
     """Refuse to write files that the owner of the directory, as whom the service runs, could neither read nor remove."""
-    check_is_there(settings)
+    check_exists(settings)
     if not is_on_s3(settings) and (owner := os.stat(path := _path(settings)).st_uid) != os.geteuid():
         raise SettingsError(f"LOCAL_STORAGE.PATH: {path} belongs to another user: run this as the one with the number {owner}")
 
 
-def chosen(storage: Storage, named: tuple[str, ...]) -> list[str]:
+def choose_buckets(storage: Storage, named: tuple[str, ...]) -> list[str]:
     """List the buckets that are named, all if none is; raise SettingsError for one that is missing."""
     there = storage.list_buckets()
     if missing := sorted(set(named) - set(there)):

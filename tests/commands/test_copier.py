@@ -23,7 +23,7 @@ def sides(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path):
-    return [targets.settings_of("SRC", f"disk:{tmp_path}/{name}") for name in ("source", "target")]
+    return [targets.load_target("SRC", f"disk:{tmp_path}/{name}") for name in ("source", "target")]
 
 
 @pytest.mark.usefixtures("process")

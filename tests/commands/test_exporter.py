@@ -35,7 +35,7 @@ def giver(process, tmp_path):
     storage.create_bucket("faces")
     put(storage, 300, 100)
     giver = RecordExporter(
-        1, targets.settings_of("SRC", f"disk:{tmp_path}/store"), "faces", str(tmp_path / "out"), with_previews=True
+        1, targets.load_target("SRC", f"disk:{tmp_path}/store"), "faces", str(tmp_path / "out"), with_previews=True
     )
     giver._storage = storage
     return giver

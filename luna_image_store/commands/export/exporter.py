@@ -39,7 +39,7 @@ class RecordExporter:
     """Writes records out as files."""
 
     def __init__(self, threads: int, settings: Settings, bucket: str, folder: str, with_previews: bool) -> None:
-        self._storage = targets.opened(settings, threads, read_only=True)
+        self._storage = targets.open_storage(settings, threads, read_only=True)
         self._threads = ThreadPoolExecutor(threads)
         self._bucket, self._folder, self._with_previews = bucket, folder, with_previews
 

@@ -16,7 +16,7 @@ from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
 from luna_image_store.commands.export.exporter import Exported, RecordExporter
 from luna_image_store.commands.listing import listed
-from luna_image_store.commands.process_pool import Workers
+from luna_image_store.commands.process_pool import ProcessPool
 from luna_image_store.commands.report import Report
 from luna_image_store.commands.tally import Tally
 from luna_image_store.settings import Settings, SettingsError
@@ -37,8 +37,8 @@ class Export:
 
     def run(self, report: Report) -> bool:
         """Export, and tell whether all was written."""
-        targets.check_is_there(self.settings)
-        storage = targets.opened(self.settings, 1, read_only=True)
+        targets.check_exists(self.settings)
+        storage = targets.open_storage(self.settings, 1, read_only=True)
         if self.bucket not in storage.list_buckets():
             raise SettingsError(f"--bucket: there is no bucket {self.bucket}")
         index, tally = os.path.join(self.folder, INDEX), Tally("exported", "there_already", "failed")
@@ -62,7 +62,7 @@ class Export:
 
     def _write(self, storage: Storage, file: TextIO, tally: Tally, report: Report) -> None:
         arguments = (self.settings, self.bucket, self.folder, self.with_previews)
-        workers: Workers[Key, list[Exported]] = Workers(RecordExporter, arguments, self.parallel)
+        workers: ProcessPool[Key, list[Exported]] = ProcessPool(RecordExporter, arguments, self.parallel)
         patience = Patience()
         with progress.shown("exporting", quiet=report.as_json) as bar:
             progress.find_total(bar, self._keys(storage))

@@ -25,7 +25,7 @@ class FileImporter:
     """Stores pictures as a PUT does: converted, with previews, within the limits."""
 
     def __init__(self, threads: int, settings: Settings, folder: str, bucket: str, account_id: str | None) -> None:
-        self._images = ImageService(targets.opened(settings, threads), render_settings(settings.images), DECODES)
+        self._images = ImageService(targets.open_storage(settings, threads), render_settings(settings.images), DECODES)
         self._most = settings.images.max_size
         self._threads = ThreadPoolExecutor(threads)
         self._folder, self._bucket, self._account_id = folder, bucket, account_id

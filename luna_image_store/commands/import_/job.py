@@ -8,7 +8,7 @@ from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
 from luna_image_store.commands.import_.importer import FileImporter
 from luna_image_store.commands.import_.result_csv import ImportRow, Table, continued
-from luna_image_store.commands.process_pool import Workers
+from luna_image_store.commands.process_pool import ProcessPool
 from luna_image_store.commands.report import Report
 from luna_image_store.commands.tally import Tally
 from luna_image_store.errors import BucketNotFound, StorageFull, StorageTimeout, StorageUnavailable
@@ -48,8 +48,8 @@ class Import:
             raise SettingsError(fault)
         if not is_bucket_name(self.bucket):
             raise SettingsError(f"--bucket: {self.bucket!r} can't be the name of a bucket: a-z, 0-9, hyphen and underscore")
-        targets.check_is_ours(self.settings)
-        storage = targets.opened(self.settings, 1)
+        targets.check_writable(self.settings)
+        storage = targets.open_storage(self.settings, 1)
         if self.bucket in storage.list_buckets():
             return
         if not self.makes_bucket:
@@ -59,7 +59,7 @@ class Import:
         storage.create_bucket(self.bucket)
 
     def _take(self, table: Table, outcomes: "Outcomes") -> None:
-        workers: Workers[str, list[ImportRow]] = Workers(
+        workers: ProcessPool[str, list[ImportRow]] = ProcessPool(
             FileImporter, (self.settings, self.folder, self.bucket, self.account_id), self.parallel
         )
         with progress.shown("importing", unit="files", quiet=outcomes.report.as_json) as bar:

@@ -59,7 +59,7 @@ def migrate(
 
     def run() -> bool:
         options = MigrateOptions(since, delete, dry_run, read_back)
-        sides = targets.settings_of("SRC", source), targets.settings_of("DST", destination)
+        sides = targets.load_target("SRC", source), targets.load_target("DST", destination)
         return Migration(*sides, buckets, options, parallel or PER_CORE * cores()).run(Report(as_json))
 
     exit_codes.run(run)

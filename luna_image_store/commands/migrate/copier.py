@@ -72,8 +72,8 @@ class RecordCopier:
     """Copies records that are missing or different at the destination, and deletes there what the source does not have."""
 
     def __init__(self, threads: int, source: Settings, destination: Settings, options: MigrateOptions) -> None:
-        self._source = targets.opened(source, threads, read_only=True)
-        self._destination = targets.opened(destination, threads, read_only=options.is_dry)
+        self._source = targets.open_storage(source, threads, read_only=True)
+        self._destination = targets.open_storage(destination, threads, read_only=options.is_dry)
         self._threads = ThreadPoolExecutor(threads)
         self._options = options
 

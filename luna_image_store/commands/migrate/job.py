@@ -11,7 +11,7 @@ from luna_image_store.commands import progress, targets
 from luna_image_store.commands.exit_codes import Patience
 from luna_image_store.commands.listing import listed
 from luna_image_store.commands.migrate.copier import CopyState, ListedRecord, MigrateOptions, Outcome, RecordCopier
-from luna_image_store.commands.process_pool import Workers
+from luna_image_store.commands.process_pool import ProcessPool
 from luna_image_store.commands.report import Report
 from luna_image_store.commands.tally import Tally
 from luna_image_store.errors import BucketExists
@@ -35,9 +35,9 @@ class Migration:
     def run(self, report: Report) -> bool:
         """Move, and tell whether all went well."""
         self._check()
-        source = targets.opened(self.source, 1, read_only=True)
-        destination = targets.opened(self.destination, 1, read_only=self.options.is_dry)
-        if not (buckets := targets.chosen(source, self.buckets)):
+        source = targets.open_storage(self.source, 1, read_only=True)
+        destination = targets.open_storage(self.destination, 1, read_only=self.options.is_dry)
+        if not (buckets := targets.choose_buckets(source, self.buckets)):
             raise SettingsError("SRC has no buckets")
         _check_names(destination, buckets)
         if not self.options.is_dry:
@@ -52,13 +52,13 @@ class Migration:
 
     def _check(self) -> None:
         """Raise SettingsError for what can't be meant."""
-        targets.check_is_there(self.source)
-        targets.check_is_ours(self.destination)
+        targets.check_exists(self.source)
+        targets.check_writable(self.destination)
         if targets.name_of(self.source) == targets.name_of(self.destination):
             raise SettingsError("SRC and DST are the same storage")
 
     def _move(self, source: Storage, destination: Storage, buckets: list[str], outcomes: "Outcomes") -> None:
-        workers: Workers[ListedRecord, list[Outcome]] = Workers(
+        workers: ProcessPool[ListedRecord, list[Outcome]] = ProcessPool(
             RecordCopier, (self.source, self.destination, self.options), self.parallel
         )
         both = _of_both(source, destination, buckets, outcomes.report)

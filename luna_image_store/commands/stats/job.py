@@ -21,10 +21,10 @@ QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99}
 def run(path: str | None, named: tuple[str, ...], report: Report) -> bool:
     """Tell of each bucket and kind, and of all together; and whether that is all there is."""
     settings = load(path)
-    targets.check_is_there(settings)
-    storage = targets.opened(settings, concurrency.threads(settings), read_only=True)
+    targets.check_exists(settings)
+    storage = targets.open_storage(settings, concurrency.threads(settings), read_only=True)
     total: Counter[str] = Counter()
-    for bucket in targets.chosen(storage, named):
+    for bucket in targets.choose_buckets(storage, named):
         for kind, sizes in _counted(storage, bucket, report).items():
             report.row({"bucket": bucket, "kind": kind.folder, **sizes.summary(storage, bucket)})
             total.update(records=sizes.records, bytes=sizes.bytes)

@@ -37,10 +37,10 @@ class VerifyOptions:
 def run(path: str | None, named: tuple[str, ...], options: VerifyOptions, report: Report) -> bool:
     """Verify the storage of the settings, and tell whether all records are good."""
     settings = load(path)
-    (targets.check_is_ours if options.repair else targets.check_is_there)(settings)
+    (targets.check_writable if options.repair else targets.check_exists)(settings)
     at_once = _at_once(settings)
-    storage = targets.opened(settings, at_once, read_only=not options.repair)
-    buckets = targets.chosen(storage, named)
+    storage = targets.open_storage(settings, at_once, read_only=not options.repair)
+    buckets = targets.choose_buckets(storage, named)
     inspect = Inspector(storage, render_settings(settings.images), options.deep, options.repair)
     findings = Findings(report)
     try:
