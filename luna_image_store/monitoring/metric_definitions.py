@@ -26,7 +26,7 @@ ERRORS = Series("counter", "errors_count_total", "Requests that were answered wi
 DURATIONS = Series(
     "histogram",
     "requests",
-    "Seconds from when a request, or the first 256 KiB of it, has come to its answer.",
+    "Seconds from when the head of a request has come to its answer.",
     ("path", "status_code"),
     REQUEST_SECONDS,
 )

@@ -2,9 +2,11 @@
 
 import hashlib
 import http.client
+import os
 import random
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +22,7 @@ from .service import Service, traced
 MIB = 2**20
 GIB = 2**30
 SIZE_ON_S3 = GIB // 4  # held to this for the sake of the tests' time
+LONG_UPLOAD = int(os.environ.get("LONG_UPLOAD", 80)) * MIB
 GROWTH = 64 * MIB
 ZIP = {"Content-Type": "application/zip"}
 NOISE = random.Random(0).randbytes(MIB - 12)
@@ -31,9 +34,9 @@ def generated(size: int) -> Iterator[bytes]:
         yield b"PK\x03\x04" + number.to_bytes(8) + NOISE
 
 
-def upload(service: Service, size: int) -> str:
+def upload(service: Service, size: int, pieces: Iterator[bytes] | None = None) -> str:
     with closing(http.client.HTTPConnection(*service.address, timeout=120)) as connection:
-        connection.request("POST", "/1/buckets/pictures/objects", generated(size), {**ZIP, "Content-Length": str(size)})
+        connection.request("POST", "/1/buckets/pictures/objects", pieces or generated(size), {**ZIP, "Content-Length": str(size)})
         answer = connection.getresponse()
         assert answer.status == 201
         return str(answer.headers["Location"])
@@ -82,6 +85,23 @@ def test_a_large_object_is_sent_without_being_read(start: Start, tmp_path: Path)
         assert digest(download(service, url)) == digest(generated(8 * MIB))
     lines = [line for line in (tmp_path / "trace").read_text().splitlines() if f"{service.root}/pictures/objects" in line]
     assert sum(int(line.rsplit("= ", 1)[1]) for line in lines) == 8 * MIB
+
+
+def test_a_long_upload_is_not_taken_for_a_worker_that_hangs(start: Start) -> None:
+    """Its time is a multiple of what a worker may hang, at 10 MB/s."""
+    service = start(HTTP__WORKERS=1, HTTP__REQUEST_TIMEOUT=2)
+    service.make_bucket()
+    workers = service.workers()
+    began = time.monotonic()
+
+    def paced() -> Iterator[bytes]:
+        for number, piece in enumerate(generated(LONG_UPLOAD)):
+            time.sleep(max(0, began + number / 10 - time.monotonic()))
+            yield piece
+
+    url = upload(service, LONG_UPLOAD, paced())
+    assert digest(download(service, url)) == digest(generated(LONG_UPLOAD))
+    assert service.workers() == workers
 
 
 @on_disk_and_s3
