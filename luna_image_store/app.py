@@ -29,8 +29,8 @@ App = falcon.App[falcon.Request, falcon.Response]
 logger = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings, storage: Storage | None = None) -> App:
-    """Make the application. `storage`: the one to use, else the one that the settings name."""
+def create_app(settings: Settings, storage: Storage | None = None, manual: Path = system.MANUAL) -> App:
+    """Make the application. `storage`: the one to use, else the one that the settings name. `manual`: the directory it is in."""
     monitor = Monitor(settings)
     storage = monitor.storage(storage or create_storage(settings))
     services = Services(
@@ -41,6 +41,7 @@ def create_app(settings: Settings, storage: Storage | None = None) -> App:
         openapi=cache(lambda: openapi.to_yaml(ROUTES)),
         health=CachedProbe(storage.check),
         drain_file=Path(settings.http.drain_file),
+        manual=manual,
     )
     app: App = falcon.App(middleware=[*_monitoring(monitor), RequestContext()])
     app.add_error_handler(errors.ServiceError, _on_service_error)
@@ -48,7 +49,7 @@ def create_app(settings: Settings, storage: Storage | None = None) -> App:
     app.add_error_handler(Exception, _on_fault)
     for template, resource in ROUTES.items():
         app.add_route(template, resource(services))
-    for prefix, directory in (("/docs/dev", system.MANUAL), ("/docs/spec", system.STATIC)):
+    for prefix, directory in (("/docs/dev", manual), ("/docs/spec", system.STATIC)):
         app.add_route(f"{prefix}/{{file:path}}", system.DocumentFile(prefix, directory))
     if monitor.metrics:
         _add_metrics(app, monitor.metrics)

@@ -3,10 +3,10 @@ import json
 import pytest
 import yaml
 
-from luna_image_store.http.resources import system
+from luna_image_store.app import create_app
 from luna_image_store.settings import SECTIONS, SettingsError, load
 from luna_image_store.storage.factory import create_storage
-from tests.api.client import error
+from tests.api.client import Client, error
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -79,9 +79,8 @@ def test_there_is_nothing_else_beside_the_documents(client, place, name):
     assert error(client.simulate_get(place + name)) == (404, 12013)
 
 
-def test_a_manual_that_was_not_built_is_told(make_client, monkeypatch, tmp_path):
-    monkeypatch.setattr(system, "MANUAL", tmp_path)
-    answer = make_client().simulate_get("/docs/dev")
+def test_a_manual_that_was_not_built_is_told(storage, tmp_path):
+    answer = Client(create_app(load(environ={}), storage, manual=tmp_path)).simulate_get("/docs/dev")
     assert error(answer) == (500, 12032)
     assert answer.json["detail"] == "Document file not found"
 

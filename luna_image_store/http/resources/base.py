@@ -12,7 +12,10 @@ from luna_image_store.storage.probe import CachedProbe
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the resources work with; `openapi` gives the OpenAPI document as YAML; the service drains while `drain_file` exists."""
+    """What the resources work with.
+
+    `openapi` gives the OpenAPI document as YAML; the service drains while `drain_file` exists; the manual is in `manual`.
+    """
 
     settings: Settings
     storage: Storage
@@ -21,6 +24,7 @@ class Services:
     openapi: Callable[[], str]
     health: CachedProbe
     drain_file: Path
+    manual: Path
 
 
 class Resource:

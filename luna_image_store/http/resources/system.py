@@ -93,7 +93,7 @@ class Manual(Resource):
 
         Redirects to `/docs/dev/index.html`.
         """
-        if not (MANUAL / "index.html").is_file():
+        if not (self._services.manual / "index.html").is_file():
             raise ManualMissing
         raise falcon.HTTPFound("/docs/dev/index.html")
 
