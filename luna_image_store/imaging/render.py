@@ -38,6 +38,7 @@ REDUCING_GAP = 2  # an image is averaged down to no less than this many times th
 PREVIEW_TABLES = ((40,) * 64, (90,) * 64)
 
 Tables = tuple[tuple[int, ...], ...]
+Encoder = Callable[[Image.Image, int, Tables | None], bytes]  # of an image, with a quality and tables of quantization
 
 logger = logging.getLogger(__name__)
 configure_pillow()
@@ -62,7 +63,12 @@ class RenderedImage:
     previews: Mapping[int, bytes]
 
 
-def render(data: bytes, settings: RenderSettings) -> RenderedImage:
+def encode_jpeg(image: Image.Image, quality: int, tables: Tables | None) -> bytes:
+    """Encode as `save` does, without metadata; `tables` are those of quantization at quality 50, None the ones of the standard."""
+    return image.tobytes("jpeg", image.mode, *_encoder_options(image.mode, quality, tables))
+
+
+def render(data: bytes, settings: RenderSettings, encode: Encoder = encode_jpeg) -> RenderedImage:
     """Make the JPEG to store and its four previews, or raise BadImage or TooManyPixels."""
     with _decoding():
         source = open_source(data)
@@ -70,17 +76,17 @@ def render(data: bytes, settings: RenderSettings) -> RenderedImage:
         if isinstance(source, JpegSource):
             source.count_scanned()
             small = _shrink(source, PREVIEW_SIZES[0], settings, is_new=True)
-            return RenderedImage(data, source.size, _previews(small, source.size, settings))
+            return RenderedImage(data, source.size, _previews(small, source.size, settings, encode))
         check_sides(source.size)
         upright = _orient(flatten(to_srgb(source.decode(), source.profile), settings.background), source.orientation)
-        jpeg = _encode(upright, settings.jpeg_quality)
-        return RenderedImage(jpeg, upright.size, _previews(upright, source.size, settings))
+        jpeg = encode(upright, settings.jpeg_quality, None)
+        return RenderedImage(jpeg, upright.size, _previews(upright, source.size, settings, encode))
 
 
-def preview(jpeg: bytes, longest: int, settings: RenderSettings) -> bytes:
+def preview(jpeg: bytes, longest: int, settings: RenderSettings, encode: Encoder = encode_jpeg) -> bytes:
     """Make one preview of a stored image, its longest side at most `longest` pixels."""
     with _decoding():
-        return _encode(_shrink(JpegSource(jpeg), longest, settings), settings.preview_quality, PREVIEW_TABLES)
+        return encode(_shrink(JpegSource(jpeg), longest, settings), settings.preview_quality, PREVIEW_TABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ def _shrink(source: JpegSource, longest: int, settings: RenderSettings, is_new: 
     return _orient(flatten(to_srgb(small, source.profile), settings.background), source.orientation)
 
 
-def _previews(image: Image.Image, size: tuple[int, int], settings: RenderSettings) -> dict[int, bytes]:
+def _previews(image: Image.Image, size: tuple[int, int], settings: RenderSettings, encode: Encoder) -> dict[int, bytes]:
     """Shrink an upright image step by step; `size` is that of the original, perhaps lying on its side."""
     if (image.width > image.height) != (size[0] > size[1]):
         size = size[::-1]
@@ -133,17 +139,12 @@ def _previews(image: Image.Image, size: tuple[int, int], settings: RenderSetting
     for longest in PREVIEW_SIZES:
         if image.size != (target := _fit(size, longest)):
             image = image.resize(target, Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
-        previews[longest] = _encode(image, settings.preview_quality, PREVIEW_TABLES)
+        previews[longest] = encode(image, settings.preview_quality, PREVIEW_TABLES)
     return previews
 
 
 def _orient(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TRANSPOSE_BY_ORIENTATION[orientation]) if orientation in TRANSPOSE_BY_ORIENTATION else image
-
-
-def _encode(image: Image.Image, quality: int, tables: Tables | None = None) -> bytes:
-    """Encode as `save` does, without metadata; `tables` are those of quantization at quality 50, None the ones of the standard."""
-    return image.tobytes("jpeg", image.mode, *_encoder_options(image.mode, quality, tables))
 
 
 @lru_cache

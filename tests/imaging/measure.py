@@ -44,11 +44,21 @@ def decoded(data, kind="JPEG"):
     return picture
 
 
+def without_loss(picture, quality, tables):
+    """Encode in place of the encoder of JPEGs, so that pictures leave the renderer as they are."""
+    return encoded(picture, "PNG", compress_level=1)
+
+
 def rendered(data, rendering=DEFAULT):
-    """Render and decode: the picture as stored, its previews by size, and what was stored."""
-    stored = imaging.render(data, rendering)
+    """Render without loss and decode: the picture as stored, its previews by size, and what was stored."""
+    stored = imaging.render(data, rendering, without_loss)
     sizes = {longest: _upright(part) for longest, part in stored.previews.items()}
     return _upright(stored.jpeg), sizes, stored
+
+
+def previewed(jpeg, longest):
+    """Make a preview without loss, and decode it."""
+    return decoded(imaging.preview(jpeg, longest, DEFAULT, without_loss), "PNG")
 
 
 def _upright(data):

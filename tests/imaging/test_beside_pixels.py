@@ -60,7 +60,7 @@ CHUNKS = {
 
 @pytest.mark.parametrize("name", CHUNKS)
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_a_chunk_of_a_png_changes_nothing(lossless, name, place):
+def test_a_chunk_of_a_png_changes_nothing(name, place):
     at = 33 if place == "before" else len(PNG) - 12
     assert levels_apart(rendered(PNG[:at] + CHUNKS[name] + PNG[at:])[0], SMALL) == 0
 
@@ -114,7 +114,7 @@ WRONG_LENGTHS = {"huge": 35_711_440, "zero": 0, "one too many": len(RASTER) + 1,
 
 @pytest.mark.parametrize("length", WRONG_LENGTHS.values(), ids=WRONG_LENGTHS)
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
-def test_a_wrong_length_of_the_only_strip_of_a_tiff_is_corrected(lossless, length, order):
+def test_a_wrong_length_of_the_only_strip_of_a_tiff_is_corrected(length, order):
     data = tiff(PAGE, RASTER, order=order)
     entry = struct.pack(f"{order}HHII", 279, 4, 1, len(RASTER))
     assert data.count(entry) == 1
@@ -123,7 +123,7 @@ def test_a_wrong_length_of_the_only_strip_of_a_tiff_is_corrected(lossless, lengt
 
 
 @pytest.mark.parametrize("lengths", ["zero", "missing"])
-def test_lengths_of_packed_strips_that_are_missing_are_worked_out(lossless, lengths):
+def test_lengths_of_packed_strips_that_are_missing_are_worked_out(lengths):
     rows = [RASTER[start : start + 12 * 192] for start in range(0, len(RASTER), 12 * 192)]
     data = bytearray(tiff(PAGE | {259: (3, [8]), 278: (4, [12])}, *map(zlib.compress, rows)))
     entry = data.index(struct.pack("<HHI", 279, 4, 4))
@@ -146,12 +146,12 @@ TAGS = {
 
 
 @pytest.mark.parametrize("name", TAGS)
-def test_a_tag_of_a_tiff_changes_nothing(lossless, name):
+def test_a_tag_of_a_tiff_changes_nothing(name):
     assert levels_apart(rendered(tiff(PAGE | TAGS[name], RASTER))[0], SMALL) == 0
 
 
 @pytest.mark.parametrize("place", [8, 2**32 - 8, "itself"], ids=["pixels", "beyond the file", "itself"])
-def test_a_further_page_of_a_tiff_changes_nothing(lossless, place):
+def test_a_further_page_of_a_tiff_changes_nothing(place):
     data = tiff(PAGE, RASTER)
     values = data[data.index(struct.pack("<HHI", 258, 3, 3)) + 8 :][:4]
     end = struct.unpack("<I", values)[0] - 4  # the offset of the next page stands before the first value
@@ -160,7 +160,7 @@ def test_a_further_page_of_a_tiff_changes_nothing(lossless, place):
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
-def test_a_big_tiff(lossless, order):
+def test_a_big_tiff(order):
     tags = {256: 64, 257: 48, 258: 8, 259: 1, 262: 1, 273: 16, 277: 1, 278: 48, 279: 64 * 48}
     entries = b"".join(struct.pack(f"{order}HHQQ", tag, 16, 1, value) for tag, value in tags.items())
     head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HHHQ", 43, 8, 0, 16 + 64 * 48)
@@ -179,7 +179,7 @@ AFTER_THE_FRAME = {
 
 
 @pytest.mark.parametrize("name", AFTER_THE_FRAME)
-def test_what_follows_the_first_frame_of_a_gif_changes_nothing(lossless, name):
+def test_what_follows_the_first_frame_of_a_gif_changes_nothing(name):
     data = gif((64, 48), FRAME, palette=GREYS)[:-1] + AFTER_THE_FRAME[name]
     assert levels_apart(rendered(data)[0], SMALL.convert("L")) == 0
 
@@ -219,27 +219,27 @@ def test_exif_turns_a_jpeg_whatever_its_type_and_length(name):
 
 @pytest.mark.parametrize("name", EXIFS)
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_exif_turns_a_png_wherever_it_is(lossless, name, place):
+def test_exif_turns_a_png_wherever_it_is(name, place):
     at = 33 if place == "before" else len(LYING_PNG) - 12
     data = LYING_PNG[:at] + chunk(b"eXIf", EXIFS[name]) + LYING_PNG[at:]
     assert levels_apart(rendered(data)[0], SMALL) == 0
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_exif_in_a_text_turns_a_png(lossless, name):
+def test_exif_in_a_text_turns_a_png(name):
     assert levels_apart(rendered(LYING_PNG[:33] + TEXTS[name] + LYING_PNG[33:])[0], SMALL) == 0
 
 
 @pytest.mark.parametrize("kind", [1, 3, 4])
-def test_the_orientation_of_a_tiff_may_be_of_any_type(lossless, kind):
+def test_the_orientation_of_a_tiff_may_be_of_any_type(kind):
     lying = SMALL.transpose(LYING[6])
     data = tiff(PAGE | {256: (4, [48]), 257: (4, [64]), 278: (4, [64]), ORIENTATION: (kind, [6])}, lying.tobytes())
     assert levels_apart(rendered(data)[0], SMALL) == 0
 
 
-def test_xmp_turns_nothing(lossless):
-    jpeg = render(JPEG[:20] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP) + JPEG[20:], DEFAULT)
-    assert jpeg.previews == render(JPEG, DEFAULT).previews
+def test_xmp_turns_nothing():
+    jpeg = rendered(JPEG[:20] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP) + JPEG[20:])[2]
+    assert jpeg.previews == rendered(JPEG)[2].previews
     text = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
     assert levels_apart(rendered(PNG[:33] + text + PNG[33:])[0], SMALL) == 0
 
@@ -260,6 +260,6 @@ def test_a_refused_image_leaves_no_line_above_info(caplog, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_pixels_of_a_jpeg_are_stored_with_a_broken_profile_as_without(lossless):
+def test_the_pixels_of_a_jpeg_are_stored_with_a_broken_profile_as_without():
     broken = segment(0xE2, b"ICC_PROFILE\0\1\1" + b"junk" * 50)
-    assert render(JPEG[:20] + broken + JPEG[20:], DEFAULT).previews == render(JPEG, DEFAULT).previews
+    assert rendered(JPEG[:20] + broken + JPEG[20:])[2].previews == rendered(JPEG)[2].previews

@@ -43,7 +43,7 @@ ROWS = {  # the codes of a row of 61 pixels
 @pytest.mark.parametrize("form", ROWS)
 @pytest.mark.parametrize(("depth", "compression"), [(8, 1), (4, 2)], ids=["RLE8", "RLE4"])
 @pytest.mark.parametrize("end", [b"\0\0\0\1", b"\0\1", b"\0\0"], ids=["end of line and bitmap", "end of bitmap", "end of line"])
-def test_rows_of_run_lengths_that_are_padded(lossless, form, depth, compression, end):
+def test_rows_of_run_lengths_that_are_padded(form, depth, compression, end):
     rows = [ROWS[form](y * 4 // 60, depth) for y in range(60)]
     data = bmp((61, 60), depth, b"\0\0".join(rows) + end, PALETTE.ljust(4 << depth, b"\0"), compression)
     assert levels_apart(rendered(data)[0], stripes(61, 60)) == 0
@@ -73,7 +73,7 @@ MASKS = {
 
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("length", [56, 108, 124])
-def test_bit_fields_of_16_bits(lossless, name, length):
+def test_bit_fields_of_16_bits(name, length):
     """The left half is red; the right one is white, or clear."""
     masks, pixels = MASKS[name]
     expected = Image.new("RGB", (20, 10), "white")
@@ -82,7 +82,7 @@ def test_bit_fields_of_16_bits(lossless, name, length):
 
 
 @pytest.mark.parametrize("space", [b"DEBM", b"KNIL", b"BGRs"], ids=["embedded", "linked", "sRGB"])
-def test_the_profile_of_a_bmp(lossless, space):
+def test_the_profile_of_a_bmp(space):
     profile = matrix_profile(GREEN_FOR_RED, SRGB_CURVE)
     rows = b"\0\0\xff" * 20 * 10
     image = rendered(with_header(124, 24, rows, space=space, profile=profile, compression=0))[0]
@@ -91,7 +91,7 @@ def test_the_profile_of_a_bmp(lossless, space):
     assert max(green, blue) > 250 or space != b"DEBM"
 
 
-def test_the_alpha_of_16_bits_that_is_unset_means_nothing(lossless):
+def test_the_alpha_of_16_bits_that_is_unset_means_nothing():
     masks = (0x7C00, 0x3E0, 0x1F, 0x8000)
     assert levels_apart(rendered(with_header(56, 16, words(0x7C00, 0x7C00), masks))[0], Image.new("RGB", (20, 10), "red")) == 0
 
@@ -107,7 +107,7 @@ BYTES = {
 
 @pytest.mark.parametrize("name", BYTES)
 @pytest.mark.parametrize("length", [56, 124])
-def test_bit_fields_of_bytes(lossless, name, length):
+def test_bit_fields_of_bytes(name, length):
     red, green, blue, alpha = BYTES[name]
     rows = b"".join(struct.pack("<I", pixel) * 10 for pixel in (red | alpha, green | blue)) * 10
     expected = Image.new("RGB", (20, 10), "white" if alpha else (0, 255, 255))
@@ -115,7 +115,7 @@ def test_bit_fields_of_bytes(lossless, name, length):
     assert levels_apart(rendered(with_header(length, 32, rows, BYTES[name]))[0], expected) == 0
 
 
-def test_bit_fields_with_alpha_behind_a_header_of_version_1(lossless):
+def test_bit_fields_with_alpha_behind_a_header_of_version_1():
     rows = words(0xFC00, 0x001F)
     head = struct.pack("<IiiHHIIiiII", 40, 20, 10, 1, 16, 6, len(rows), 0, 0, 0, 0)
     masks = struct.pack("<IIII", 0x7C00, 0x3E0, 0x1F, 0x8000)

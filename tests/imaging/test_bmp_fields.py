@@ -79,7 +79,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_wrong_field_changes_nothing(lossless, kind, name):
+def test_a_wrong_field_changes_nothing(kind, name):
     data, shown = KINDS[kind]()
     assert levels_apart(rendered(data)[0], shown) == 0
     assert levels_apart(rendered(changed(data, *FIELDS[name]))[0], shown) == 0
@@ -88,7 +88,7 @@ def test_a_wrong_field_changes_nothing(lossless, kind, name):
 
 @pytest.mark.parametrize("colors", [257, 300, 1000, 2**16 + 1, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("compression", ["8 bits", "run lengths"])
-def test_a_palette_of_more_colors_than_indexes_can_name(lossless, colors, compression):
+def test_a_palette_of_more_colors_than_indexes_can_name(colors, compression):
     data, shown = KINDS[compression]()
     assert levels_apart(rendered(changed(data, USED, "<I", colors))[0], shown) == 0
 
@@ -135,7 +135,7 @@ ORDERS = list(itertools.permutations(range(4)))[::3]
 @pytest.mark.parametrize("order", ORDERS[::3], ids=["".join("RGBA"[channel] for channel in order) for order in ORDERS[::3]])
 @pytest.mark.parametrize("widths", [(5, 5, 5, 1), (4, 4, 4, 4), (5, 6, 5, 0), (5, 5, 5, 0), (3, 3, 2, 8)], ids=str)
 @pytest.mark.parametrize("length", [52, 56, 124])
-def test_bit_fields_of_16_bits(lossless, order, widths, length):
+def test_bit_fields_of_16_bits(order, widths, length):
     masks, values = fields(widths, order, 16)
     if length < 56:
         widths = (*widths[:3], 0)
@@ -145,7 +145,7 @@ def test_bit_fields_of_16_bits(lossless, order, widths, length):
 @pytest.mark.parametrize("order", ORDERS, ids=["".join("RGBA"[channel] for channel in order) for order in ORDERS])
 @pytest.mark.parametrize("alpha", [8, 0], ids=["alpha", "no alpha"])
 @pytest.mark.parametrize("length", [40, 108, 124])
-def test_bit_fields_of_32_bits(lossless, order, alpha, length):
+def test_bit_fields_of_32_bits(order, alpha, length):
     masks, values = fields((8, 8, 8, 8), order, 32)
     if not alpha or length < 56:
         alpha, masks[3] = 0, 0

@@ -47,12 +47,12 @@ def first(**options):
 
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
 @pytest.mark.parametrize("own", [False, True], ids=["global palette", "local palette"])
-def test_gif(lossless, interlaced, own):
+def test_gif(interlaced, own):
     frames = first(interlaced=interlaced, palette=PALETTE if own else b"")
     assert_comes_out_as(gif(INDEXED.size, frames, palette=RED if own else PALETTE), INDEXED.convert("RGB"), 0)
 
 
-def test_of_an_animated_gif_the_first_frame_is_taken(lossless):
+def test_of_an_animated_gif_the_first_frame_is_taken():
     frames = [INDEXED, *(ImageChops.invert(PHOTO).rotate(turn) for turn in range(5))]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=10)
     assert decoded(data, "GIF").n_frames == 6
@@ -61,7 +61,7 @@ def test_of_an_animated_gif_the_first_frame_is_taken(lossless):
     assert_comes_out_as(gif(INDEXED.size, first(), later, palette=PALETTE), INDEXED.convert("RGB"), 0)
 
 
-def test_a_transparent_gif_is_laid_on_white(lossless):
+def test_a_transparent_gif_is_laid_on_white():
     clear = INDEXED.getpixel((9, 9))
     mask = Image.frombytes("L", INDEXED.size, bytes(255 * (index == clear) for index in INDEXED.tobytes()))
     expected = INDEXED.convert("RGB")
@@ -69,7 +69,7 @@ def test_a_transparent_gif_is_laid_on_white(lossless):
     assert_comes_out_as(gif(INDEXED.size, first(transparent=clear), palette=PALETTE), expected, 0)
 
 
-def test_around_a_first_frame_smaller_than_the_screen_a_gif_is_clear(lossless):
+def test_around_a_first_frame_smaller_than_the_screen_a_gif_is_clear():
     small = frame((5, 7, WIDTH, HEIGHT), INDEXED.tobytes(), palette=PALETTE, transparent=255)
     expected = Image.new("RGB", (100, 80), "white")
     expected.paste(INDEXED.convert("RGB"), (5, 7))
@@ -78,7 +78,7 @@ def test_around_a_first_frame_smaller_than_the_screen_a_gif_is_clear(lossless):
     assert_comes_out_as(gif((100, 80), opaque, palette=PALETTE), expected, 0)
 
 
-def test_a_gif_without_any_palette_is_grey(lossless):
+def test_a_gif_without_any_palette_is_grey():
     assert_comes_out_as(gif(GREY.size, frame((0, 0, WIDTH, HEIGHT), GREY.tobytes())), GREY, 0)
 
 
@@ -95,7 +95,7 @@ def reduced(depth):
 
 
 @pytest.mark.parametrize("depth", [1, 4, 8])
-def test_bmp_with_a_palette(lossless, depth):
+def test_bmp_with_a_palette(depth):
     packed_rows, palette, expected = reduced(depth)
     assert_comes_out_as(bmp(PHOTO.size, depth, packed_rows, palette), expected, 0)
     assert_comes_out_as(bmp((WIDTH, -HEIGHT), depth, packed_rows[::-1], palette), expected, 0)
@@ -115,7 +115,7 @@ def run_lengths(packed_rows, depth):
 
 
 @pytest.mark.parametrize(("depth", "compression"), [(8, 1), (4, 2)], ids=["RLE8", "RLE4"])
-def test_bmp_in_run_lengths(lossless, depth, compression):
+def test_bmp_in_run_lengths(depth, compression):
     packed_rows, palette, expected = reduced(depth)
     data = b"".join(run_lengths(packed_rows, depth))
     assert_comes_out_as(bmp(PHOTO.size, depth, data, palette, compression), expected, 0)
@@ -132,7 +132,7 @@ INDEXES = {  # codes of three rows of five pixels, from the lowest, and the inde
 
 
 @pytest.mark.parametrize("name", INDEXES)
-def test_bmp_with_all_codes_of_run_lengths(lossless, name):
+def test_bmp_with_all_codes_of_run_lengths(name):
     depth, codes, rows = INDEXES[name]
     colours = [(0, 0, 0), (250, 10, 20), (30, 240, 50), (60, 70, 230)]
     palette = b"".join(bytes([*colour[::-1], 0]) for colour in colours).ljust(4 << depth, b"\0")
@@ -149,7 +149,7 @@ def test_bmp_in_run_lengths_that_break_off_is_refused(codes):
 
 @pytest.mark.parametrize("depth", [4, 8])
 @pytest.mark.parametrize("compression", [0, 1], ids=["plain", "in run lengths"])
-def test_bmp_with_few_greys_in_its_palette(lossless, depth, compression):
+def test_bmp_with_few_greys_in_its_palette(depth, compression):
     for greys in ((0, 255), tuple(range(16))):
         indexes = [[(x + y) % len(greys) for x in range(20)] for y in range(10)]
         expected = Image.new("L", (20, 10))
@@ -173,14 +173,14 @@ def words(picture, red, green, blue):
         )
 
 
-def test_bmp_of_16_bits(lossless):
+def test_bmp_of_16_bits():
     assert_comes_out_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 5, 5))[::-1]), PHOTO, 8)
     masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
     assert_comes_out_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 6, 5))[::-1], compression=3, masks=masks), PHOTO, 8)
 
 
 @pytest.mark.parametrize(("depth", "mode"), [(24, "BGR"), (32, "BGRX")])
-def test_bmp_of_true_colours(lossless, depth, mode):
+def test_bmp_of_true_colours(depth, mode):
     given = rows_of(PHOTO, mode)
     assert_comes_out_as(bmp(PHOTO.size, depth, given[::-1]), PHOTO, 0)
     assert_comes_out_as(bmp((WIDTH, -HEIGHT), depth, given), PHOTO, 0)
@@ -192,7 +192,7 @@ def rows_of(picture, layout):
 
 
 @pytest.mark.parametrize("alpha", ["set", "unset"])
-def test_bmp_with_alpha(lossless, alpha):
+def test_bmp_with_alpha(alpha):
     picture = photo(WIDTH, HEIGHT, "RGBA")
     if alpha == "unset":
         picture.putalpha(0)
@@ -207,26 +207,26 @@ def test_bmp_with_alpha(lossless, alpha):
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA"])
 @pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate"])
-def test_tiff(lossless, mode, compression):
+def test_tiff(mode, compression):
     picture = photo(WIDTH, HEIGHT, mode)
     assert_comes_out_as(encoded(picture, "TIFF", compression=compression), on_white(picture))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
-def test_tiff_of_differences(lossless, mode, compression):
+def test_tiff_of_differences(mode, compression):
     picture = photo(WIDTH, HEIGHT, mode)
     assert_comes_out_as(encoded(picture, "TIFF", compression=compression, tiffinfo={317: 2}), picture, 0)
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4"])
-def test_tiff_of_a_fax(lossless, compression):
+def test_tiff_of_a_fax(compression):
     fax = PHOTO.convert("1")
     assert_comes_out_as(encoded(fax, "TIFF", compression=compression), fax, 0)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_tiff_with_jpeg(lossless, mode):
+def test_tiff_with_jpeg(mode):
     picture = photo(mode=mode)
     result = rendered(encoded(picture, "TIFF", compression="jpeg", quality=95))[0]
     assert psnr(result, picture) >= 30
@@ -246,21 +246,21 @@ def sixteen(picture, order):
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
-def test_tiff_of_either_byte_order(lossless, order):
+def test_tiff_of_either_byte_order(order):
     assert_comes_out_as(tiff(tags(8, 2, 3), PHOTO.tobytes(), order=order), PHOTO, 0)
     assert_comes_out_as(tiff(tags(16, 2, 3), sixteen(PHOTO, order), order=order), PHOTO)
     assert_comes_out_as(tiff(tags(16, 1), sixteen(GREY, order), order=order), GREY)
 
 
 @pytest.mark.parametrize("depth", [1, 8, 16])
-def test_tiff_in_which_white_is_zero(lossless, depth):
+def test_tiff_in_which_white_is_zero(depth):
     picture = GREY.convert("1") if depth == 1 else GREY
     inverted = ImageChops.invert(picture)
     data = sixteen(inverted, "<") if depth == 16 else inverted.tobytes()
     assert_comes_out_as(tiff(tags(depth, 0), data), picture)
 
 
-def test_tiff_of_12_bits(lossless):
+def test_tiff_of_12_bits():
     width = WIDTH - WIDTH % 2
     picture = GREY.crop((0, 0, width, HEIGHT))
     samples = [level * 4095 // 255 for level in picture.tobytes()]
@@ -274,28 +274,28 @@ def test_tiff_of_samples_that_have_no_agreed_white_is_refused(depth, form):
         rendered(tiff(tags(depth, 1, t339=(3, [form])), bytes(WIDTH * HEIGHT * depth // 8)))
 
 
-def test_tiff_of_many_strips(lossless):
+def test_tiff_of_many_strips():
     assert_comes_out_as(tiff(tags(8, 2, 3, t278=(3, [1])), *rows(PHOTO, 3 * WIDTH)), PHOTO, 0)
 
 
-def test_tiff_of_tiles(lossless):
+def test_tiff_of_tiles():
     canvas = Image.new("RGB", (64, 48), "red")  # what the tiles hold beyond the picture must not be seen
     canvas.paste(PHOTO)
     tiles = [canvas.crop((x, y, x + 16, y + 16)).tobytes() for y in range(0, 48, 16) for x in range(0, 64, 16)]
     assert_comes_out_as(tiff(tags(8, 2, 3, t322=(3, [16]), t323=(3, [16])), *tiles, tiles=True), PHOTO, 0)
 
 
-def test_tiff_of_planes(lossless):
+def test_tiff_of_planes():
     planes = [plane.tobytes() for plane in PHOTO.split()]
     assert_comes_out_as(tiff(tags(8, 2, 3, t284=(3, [2]), t278=(3, [HEIGHT])), *planes), PHOTO, 0)
 
 
-def test_tiff_with_alpha_that_is_multiplied_in(lossless):
+def test_tiff_with_alpha_that_is_multiplied_in():
     picture = photo(WIDTH, HEIGHT, "RGBA")
     assert_comes_out_as(tiff(tags(8, 2, 4, t338=(3, [1])), picture.convert("RGBa").tobytes()), on_white(picture), 3)
 
 
-def test_of_a_tiff_of_many_pages_the_first_is_taken(lossless):
+def test_of_a_tiff_of_many_pages_the_first_is_taken():
     others = [ImageChops.invert(PHOTO), GREY.resize((300, 300))]
     for compression in ("raw", "tiff_lzw"):
         data = encoded(PHOTO, "TIFF", save_all=True, append_images=others, compression=compression)
@@ -344,5 +344,5 @@ PPM = {
 
 
 @pytest.mark.parametrize("form", PPM)
-def test_ppm(lossless, form):
+def test_ppm(form):
     assert_comes_out_as(*PPM[form])

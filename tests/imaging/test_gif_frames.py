@@ -82,7 +82,7 @@ CODES = pack(INDEXES)
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
 @pytest.mark.parametrize("background", [0, 7, 255])
 @pytest.mark.parametrize("clear", [False, True], ids=["opaque", "transparent"])
-def test_what_the_first_frame_leaves_of_the_screen_is_background(lossless, place, interlaced, background, clear):
+def test_what_the_first_frame_leaves_of_the_screen_is_background(place, interlaced, background, clear):
     at, screen = PLACES[place]
     key = INDEXES[5 * WIDTH + 9] if clear else None
     expected = Image.new("RGB", (max(screen[0], at[0] + WIDTH), max(screen[1], at[1] + HEIGHT)), "white")
@@ -103,7 +103,7 @@ def test_what_the_first_frame_leaves_of_the_screen_is_background(lossless, place
 @pytest.mark.parametrize("bits", range(1, 9), ids="{} bits".format)
 @pytest.mark.parametrize("block", [1, 2, 254, 255], ids="blocks of {}".format)
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
-def test_codes_of_any_width(lossless, bits, block, interlaced):
+def test_codes_of_any_width(bits, block, interlaced):
     indexes, palette, shown = colors(bits)
     rows = interlace(indexes) if interlaced else indexes
     for end in (True, False):
@@ -150,19 +150,19 @@ AFTER = {
 
 @pytest.mark.parametrize("name", BEFORE)
 @pytest.mark.parametrize("version", [b"87a", b"89a"], ids=["87a", "89a"])
-def test_what_precedes_the_first_frame_changes_nothing(lossless, name, version):
+def test_what_precedes_the_first_frame_changes_nothing(name, version):
     data = gif(SIZE, BEFORE[name], FRAME, palette=PALETTE, version=version)
     assert levels_apart(rendered(data)[0], SHOWN) == 0
 
 
 @pytest.mark.parametrize("name", AFTER)
 @pytest.mark.parametrize("trailer", [b"", b";"], ids=["no trailer", "trailer"])
-def test_what_follows_the_first_frame_changes_nothing(lossless, name, trailer):
+def test_what_follows_the_first_frame_changes_nothing(name, trailer):
     data = gif(SIZE, FRAME, AFTER[name], palette=PALETTE, trailer=trailer)
     assert levels_apart(rendered(data)[0], SHOWN) == 0
 
 
-def test_a_first_frame_without_its_last_block_is_whole(lossless):
+def test_a_first_frame_without_its_last_block_is_whole():
     """The block that ends a chain has no pixels."""
     data = gif(SIZE, FRAME[:-1], palette=PALETTE, trailer=b"")
     assert levels_apart(rendered(data)[0], SHOWN) == 0

@@ -6,9 +6,21 @@ import pytest
 from PIL import Image, ImageChops
 
 from luna_image_store.errors import BadImage
-from luna_image_store.imaging.render import preview, render
+from luna_image_store.imaging.render import render
 
-from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered, shrunk
+from .measure import (
+    DEFAULT,
+    assert_previews,
+    decoded,
+    encoded,
+    levels_apart,
+    photo,
+    previewed,
+    psnr,
+    rendered,
+    shrunk,
+    without_loss,
+)
 
 PHOTO = photo(777, 583)
 OTHER = ImageChops.invert(PHOTO)
@@ -65,7 +77,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_previews_are_those_of_a_full_decode(lossless, kind):
+def test_previews_are_those_of_a_full_decode(kind):
     jpeg = KINDS[kind]()
     reference = decoded(jpeg)
     reference = reference if reference.mode == "L" else reference.convert("RGB")
@@ -75,12 +87,12 @@ def test_previews_are_those_of_a_full_decode(lossless, kind):
     assert {picture.mode for picture in previews.values()} == {reference.mode}
     assert_previews(previews, reference)
     for longest in (1, 2, 8, 33, 161, 250, 400, 776, 777, 2048):
-        made = decoded(preview(jpeg, longest, DEFAULT), "PNG")
+        made = previewed(jpeg, longest)
         assert psnr(made, shrunk(reference, longest)) >= (40 if longest >= 8 else 30), longest
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "YCCK"])
-def test_inks_are_not_inverted(lossless, kind):
+def test_inks_are_not_inverted(kind):
     assert_previews(rendered(KINDS[kind]())[1], CMYK.convert("RGB"), 33)
 
 
@@ -102,19 +114,19 @@ SIZES = [
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("options", [{"subsampling": "4:2:0"}, {"subsampling": "4:4:4"}, {"progressive": True}], ids=str)
-def test_sizes_that_are_no_multiples_of_a_block_leave_no_edge(lossless, size, options):
+def test_sizes_that_are_no_multiples_of_a_block_leave_no_edge(size, options):
     """What the encoder pads its blocks with must not leak in: all of a plain picture keeps its colour."""
     plain = Image.new("RGB", size, (250, 120, 230))
     jpeg = encoded(plain, quality=100, **options)
     for picture in rendered(jpeg)[1].values():
         assert levels_apart(picture, plain.resize(picture.size)) <= 3
     for longest in range(1, 2 * max(size), 1 + max(size) // 9):
-        picture = decoded(preview(jpeg, longest, DEFAULT), "PNG")
+        picture = previewed(jpeg, longest)
         assert levels_apart(picture, plain.resize(picture.size)) <= 3
 
 
 @pytest.mark.parametrize("size", [(161, 97), (319, 203), (641, 363), (1001, 999)])
-def test_sizes_that_are_no_multiples_of_a_block_are_not_shifted(lossless, size):
+def test_sizes_that_are_no_multiples_of_a_block_are_not_shifted(size):
     picture = photo(*size)
     jpeg = encoded(picture, quality=95, subsampling="4:4:4")
     assert_previews(rendered(jpeg)[1], decoded(jpeg))
@@ -135,9 +147,9 @@ def test_sizes_that_are_no_multiples_of_a_block_are_not_shifted(lossless, size):
     ],
     ids=str,
 )
-def test_broken_metadata_does_not_spoil_a_picture(lossless, marker, body):
+def test_broken_metadata_does_not_spoil_a_picture(marker, body):
     jpeg = encoded(PHOTO)
-    stored = render(with_segment(jpeg, marker, body), DEFAULT)
+    stored = render(with_segment(jpeg, marker, body), DEFAULT, without_loss)
     assert_previews({size: decoded(made, "PNG") for size, made in stored.previews.items()}, decoded(jpeg))
 
 

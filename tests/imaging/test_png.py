@@ -60,7 +60,7 @@ def made(colour, depth, at, *extra, interlaced=False):
 
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
 @pytest.mark.parametrize(("colour", "depth"), KINDS, ids=[f"{NAMES[colour]} {depth} bit" for colour, depth in KINDS])
-def test_all_colours_and_depths(lossless, colour, depth, interlaced):
+def test_all_colours_and_depths(colour, depth, interlaced):
     at = samples(colour, depth)
     picture, previews, _ = rendered(made(colour, depth, at, interlaced=interlaced))
     reference = expected(colour, depth, at)
@@ -79,7 +79,7 @@ def alike(values, key, depth):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_the_transparent_level_of_a_grey_picture(lossless, depth):
+def test_the_transparent_level_of_a_grey_picture(depth):
     at = samples(0, depth)
     x, y = min(PLACES, key=lambda place: abs(at(*place)[0] - (1 << depth) // 3))  # one that is neither black nor white
     key = at(x, y)
@@ -89,7 +89,7 @@ def test_the_transparent_level_of_a_grey_picture(lossless, depth):
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_the_transparent_colour_of_an_rgb_picture(lossless, depth):
+def test_the_transparent_colour_of_an_rgb_picture(depth):
     at = samples(2, depth)
     key = at(20, 14)
     picture = rendered(made(2, depth, at, chunk(b"tRNS", struct.pack(">HHH", *key))))[0]
@@ -99,7 +99,7 @@ def test_the_transparent_colour_of_an_rgb_picture(lossless, depth):
 
 @pytest.mark.parametrize("alphas", [bytes([0]), bytes([255, 0]), bytes(range(0, 256, 17)), bytes([128] * 2)], ids=bytes.hex)
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
-def test_a_palette_with_alphas(lossless, depth, alphas):
+def test_a_palette_with_alphas(depth, alphas):
     at, alphas = samples(3, depth), alphas[: 1 << depth]
     picture, previews, _ = rendered(made(3, depth, at, chunk(b"tRNS", alphas)))
     reference = expected(3, depth, at, alphas=alphas)
@@ -107,13 +107,13 @@ def test_a_palette_with_alphas(lossless, depth, alphas):
     assert_previews(previews, reference)
 
 
-def test_a_gamma_alone_changes_nothing(lossless):
+def test_a_gamma_alone_changes_nothing():
     at = samples(2, 8)
     data = made(2, 8, at, chunk(b"gAMA", struct.pack(">I", 100000)), chunk(b"sRGB", b"\0"))
     assert levels_apart(rendered(data)[0], expected(2, 8, at)) == 0
 
 
-def test_of_an_animation_the_picture_that_stands_for_it_is_taken(lossless):
+def test_of_an_animation_the_picture_that_stands_for_it_is_taken():
     at = samples(2, 8)
     control = struct.pack(">IIIIIHHBB", 0, *SIZE, 0, 0, 1, 10, 0, 0)
     data = made(2, 8, at, chunk(b"acTL", struct.pack(">II", 2, 0)), chunk(b"fcTL", control))

@@ -9,19 +9,19 @@ from PIL import Image
 
 from luna_image_store.imaging.render import PREVIEW_SIZES, PREVIEW_TABLES, RenderSettings, preview, render
 
-from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered, shrunk
+from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, previewed, psnr, rendered, shrunk
 
 SIZES = [(250, 250), (640, 427), (427, 640), (1920, 1080), (800, 599), (161, 160), (160, 161), (100, 200), (999, 333)]
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_previews_of_photographs(lossless, kind, size):
+def test_previews_of_photographs(kind, size):
     data = encoded(photo(*size, seed=size[0]), kind, **{"quality": 90} if kind == "JPEG" else {})
     _, previews, stored = rendered(data)
     assert_previews(previews, decoded(data, kind))
     for longest in (20, 128, 300, 512):
-        made = decoded(preview(data, longest, DEFAULT), "PNG") if kind == "JPEG" else None
+        made = previewed(data, longest) if kind == "JPEG" else None
         assert made is None or psnr(made, shrunk(decoded(data), longest)) >= 40
     assert stored.size == size
 
@@ -82,7 +82,7 @@ EDGES = [(1, 1), (1, 2), (2, 1), (1, 500), (500, 1), (1, 33), (33, 1), (3000, 3)
 
 @pytest.mark.parametrize("size", EDGES)
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "PPM"])
-def test_the_smallest_and_the_thinnest(lossless, kind, size):
+def test_the_smallest_and_the_thinnest(kind, size):
     plain = Image.new("RGB", size, (200, 100, 51))
     options = {"quality": 100, "subsampling": "4:4:4"} if kind == "JPEG" else {}
     _, previews, stored = rendered(encoded(plain, kind, **options))
@@ -92,7 +92,7 @@ def test_the_smallest_and_the_thinnest(lossless, kind, size):
         assert levels_apart(made, plain.resize(made.size)) <= 2
     if kind == "JPEG":
         for longest in (1, 2, 700, 2048):
-            assert_exact(size, decoded(preview(stored.jpeg, longest, DEFAULT), "PNG").size, longest)
+            assert_exact(size, previewed(stored.jpeg, longest).size, longest)
 
 
 @settings(max_examples=150, deadline=None)
@@ -104,7 +104,7 @@ def test_any_size(width, height, longest, mode):
     assert_exact((width, height), decoded(preview(jpeg, longest, DEFAULT)).size, longest)
 
 
-def test_a_sharp_line_is_not_lost_or_moved(lossless):
+def test_a_sharp_line_is_not_lost_or_moved():
     """A line down the middle and one across are where they were."""
     picture = Image.new("L", (801, 601), 255)
     picture.paste(0, (390, 0, 411, 601))

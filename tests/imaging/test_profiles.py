@@ -9,10 +9,8 @@ from statistics import mean
 import pytest
 from PIL import Image, ImageCms, ImageDraw
 
-from luna_image_store.imaging.render import preview
-
 from .made import chunk, packed, png, tiff
-from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, rendered
+from .measure import assert_previews, decoded, encoded, levels_apart, photo, previewed, rendered
 from .profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
@@ -72,7 +70,7 @@ def in_space(matrix, encode, colour):
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
 @pytest.mark.parametrize("space", SPACES)
-def test_colours_are_those_that_the_profile_means(lossless, space, kind):
+def test_colours_are_those_that_the_profile_means(space, kind):
     matrix, curve, encode = SPACES[space]
     source = patches([in_space(matrix, encode, colour) for colour in COLOURS])
     options = {"quality": 100, "subsampling": "4:4:4"} if kind == "JPEG" else {}
@@ -80,20 +78,20 @@ def test_colours_are_those_that_the_profile_means(lossless, space, kind):
     meant = [lab(colour) for colour in COLOURS]
     assert mean_delta_e(source, meant) > 3
     picture, previews, _ = rendered(data)
-    other = decoded(preview(data, 160, DEFAULT), "PNG") if kind == "JPEG" else picture
+    other = previewed(data, 160) if kind == "JPEG" else picture
     for made in (previews[160], other):
         assert mean_delta_e(made, meant) < 2
 
 
 @pytest.mark.parametrize("space", ["Display P3", "Adobe RGB"])
-def test_previews_are_converted_like_the_whole_picture(lossless, space):
+def test_previews_are_converted_like_the_whole_picture(space):
     matrix, curve, _ = SPACES[space]
     made = matrix_profile(matrix, curve)
     data = encoded(photo(600, 400), quality=95, icc_profile=made)
     assert_previews(rendered(data)[1], ImageCms.profileToProfile(decoded(data), BytesIO(made), ImageCms.createProfile("sRGB")))
 
 
-def test_alpha_is_kept_through_the_conversion(lossless):
+def test_alpha_is_kept_through_the_conversion():
     matrix, curve, encode = SPACES["Display P3"]
     data = encoded(
         Image.new("RGBA", (20, 20), (*in_space(matrix, encode, (200, 50, 60)), 51)),
@@ -111,7 +109,7 @@ def profiled(*extra):
 
 
 @pytest.mark.parametrize("alphas", [None, b"\xff\x00", b"\xff\x80"], ids=str)
-def test_a_palette_is_converted_too(lossless, alphas):
+def test_a_palette_is_converted_too(alphas):
     palette = chunk(b"PLTE", bytes((*P3_RED, 0, 0, 0)))
     transparency = [chunk(b"tRNS", alphas)] if alphas else []
     picture = rendered(png((16, 4), 8, 3, [bytes(8) + bytes([1] * 8)] * 4, *profiled(palette, *transparency)))[0]
@@ -120,7 +118,7 @@ def test_a_palette_is_converted_too(lossless, alphas):
     assert levels_apart(picture.crop((8, 0, 16, 4)), Image.new("RGB", (8, 4), (clear,) * 3)) <= 2
 
 
-def test_a_transparent_colour_stays_so_through_the_conversion(lossless):
+def test_a_transparent_colour_stays_so_through_the_conversion():
     row = packed([*P3_RED * 8, *(9, 8, 7) * 8], 8)
     picture = rendered(png((16, 4), 8, 2, [row] * 4, *profiled(chunk(b"tRNS", struct.pack(">HHH", 9, 8, 7)))))[0]
     assert levels_apart(picture.crop((0, 0, 8, 4)), Image.new("RGB", (8, 4), (200, 50, 60))) <= 2
@@ -132,7 +130,7 @@ GREYS = [tuple([level] * 3) for level in range(0, 256, 3)]
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG"])
 @pytest.mark.parametrize(("curve", "power"), [(gamma(1), 1), (gamma(1.8), 1.8), (gamma(2.2), 2.2)], ids=["1", "1.8", "2.2"])
-def test_grey_is_that_which_the_profile_means(lossless, curve, power, kind):
+def test_grey_is_that_which_the_profile_means(curve, power, kind):
     levels = [round(255 * linear(grey[0]) ** (1 / power)) for grey in GREYS]
     data = encoded(patches(levels, "L"), kind, icc_profile=grey_profile(curve), **{"quality": 100} if kind == "JPEG" else {})
     picture, previews, _ = rendered(data)
@@ -141,13 +139,13 @@ def test_grey_is_that_which_the_profile_means(lossless, curve, power, kind):
         assert mean_delta_e(made, [lab(grey) for grey in GREYS]) < 2
 
 
-def test_grey_with_alpha_is_that_which_the_profile_means(lossless):
+def test_grey_with_alpha_is_that_which_the_profile_means():
     data = encoded(Image.new("LA", (20, 20), (round(255 * linear(100)), 255)), "PNG", icc_profile=grey_profile(gamma(1)))
     assert levels_apart(rendered(data)[0], Image.new("L", (20, 20), 100)) <= 2
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
-def test_inks_are_those_that_the_profile_means(lossless, kind):
+def test_inks_are_those_that_the_profile_means(kind):
     """Of the sixteen full inks those are taken that a screen can show."""
     full = [ink for ink in itertools.product((0, 1), repeat=4) if sum(ink[:3]) < 3 and ink != (1, 0, 0, 0)]
     shown = {ink: inks(*ink) for ink in full if is_shown(inks(*ink))}
@@ -189,7 +187,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_broken_profile_is_ignored(lossless, fault, kind):
+def test_a_broken_profile_is_ignored(fault, kind):
     data = encoded(photo(), kind, icc_profile=BROKEN[fault])
     picture, previews, _ = rendered(data)
     if fault != "a singular matrix":  # which is sound, but all black
@@ -198,19 +196,19 @@ def test_a_broken_profile_is_ignored(lossless, fault, kind):
 
 
 @pytest.mark.parametrize("content", [b"", b"name", b"name\0\1" + zlib.compress(P3), b"name\0\0" + zlib.compress(P3 + bytes(2**21))])
-def test_a_profile_of_a_png_that_can_not_be_unpacked_is_ignored(lossless, content):
+def test_a_profile_of_a_png_that_can_not_be_unpacked_is_ignored(content):
     data = encoded(photo(), "PNG")
     picture, previews, _ = rendered(data[:33] + chunk(b"iCCP", content) + data[33:])
     assert levels_apart(picture, photo()) == 0
     assert_previews(previews, picture)
 
 
-def test_a_profile_of_rgb_in_a_cmyk_picture_is_ignored(lossless):
+def test_a_profile_of_rgb_in_a_cmyk_picture_is_ignored():
     picture = photo(mode="CMYK")
     assert levels_apart(rendered(encoded(picture, "TIFF", icc_profile=P3))[0], picture.convert("RGB")) == 0
 
 
-def test_a_profile_in_a_tiff_of_16_bits_is_used(lossless):
+def test_a_profile_in_a_tiff_of_16_bits_is_used():
     size = {256: (3, [8]), 257: (3, [8]), 258: (3, [16] * 3), 259: (3, [1]), 262: (3, [2]), 277: (3, [3])}
     data = tiff(size | {34675: (7, P3)}, struct.pack("<HHH", *(257 * level for level in P3_RED)) * 64)
     assert levels_apart(rendered(data)[0], Image.new("RGB", (8, 8), (200, 50, 60))) <= 2

@@ -104,7 +104,7 @@ JPEGS = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_what_is_converted_is_what_vips_makes_of_it(lossless, name):
+def test_what_is_converted_is_what_vips_makes_of_it(name):
     upright, previews, _ = rendered(SOURCES[name])
     expected = by_vips(SOURCES[name])
     assert upright.size == expected.size

@@ -58,7 +58,7 @@ def is_rare(bands, depth, planar, predictor):
 @pytest.mark.parametrize(("packing", "predictor"), PACKED, ids=NAMES)
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 @pytest.mark.parametrize(("colors", "depth"), CASES, ids=[f"{colors} of {depth} bits" for colors, depth in CASES])
-def test_samples(lossless, colors, depth, extra, packing, predictor):
+def test_samples(colors, depth, extra, packing, predictor):
     photometric, bands, meaning = COLORS[colors]
     expected = on_white(meaning, ALPHA) if 2 in extra else meaning
     bands = [*bands, *(ALPHA if kind == 2 else OTHER for kind in extra)]
@@ -79,7 +79,7 @@ def test_samples(lossless, colors, depth, extra, packing, predictor):
 @pytest.mark.parametrize(("packing", "predictor"), PACKED, ids=NAMES)
 @pytest.mark.parametrize("depth", [8, 16], ids=["8 bits", "16 bits"])
 @pytest.mark.parametrize("colors", ["grey", "white is zero", "RGB", "inks"])
-def test_samples_that_alpha_is_multiplied_into(lossless, colors, depth, packing, predictor):
+def test_samples_that_alpha_is_multiplied_into(colors, depth, packing, predictor):
     photometric, bands, meaning = COLORS[colors]
     bands = [*(ImageChops.multiply(band, ALPHA) for band in bands), ALPHA]
     for order, planar, layout in LAYOUTS:
@@ -94,14 +94,14 @@ def test_samples_that_alpha_is_multiplied_into(lossless, colors, depth, packing,
 
 @pytest.mark.parametrize("packing", [5, 8], ids=PACKINGS.get)
 @pytest.mark.parametrize("layout", [ONE_STRIP, STRIPS, TILES])
-def test_differences_of_ycbcr(lossless, packing, layout):
+def test_differences_of_ycbcr(packing, layout):
     data = page(6, PHOTO.convert("YCbCr").split(), layout=layout, predictor=2, packing=packing, t530=(3, [1, 1]))
     assert levels_apart(rendered(data)[0], PHOTO) <= 4
 
 
 @pytest.mark.parametrize("packing", [1, 5, 8, 32773], ids=PACKINGS.get)
 @pytest.mark.parametrize("layout", [ONE_STRIP, STRIPS, TILES])
-def test_ycbcr(lossless, packing, layout):
+def test_ycbcr(packing, layout):
     data = page(6, PHOTO.convert("YCbCr").split(), layout=layout, packing=packing, t530=(3, [1, 1]))
     assert levels_apart(rendered(data)[0], PHOTO) <= 4
 

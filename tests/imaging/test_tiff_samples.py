@@ -16,7 +16,7 @@ GREY = PHOTO.convert("L")
 
 @pytest.mark.parametrize("planar", [False, True], ids=["chunky", "planar"])
 @pytest.mark.parametrize("tile", [8, 16, 32, 64])
-def test_tiles(lossless, tile, planar):
+def test_tiles(tile, planar):
     canvas = Image.new("RGB", (-(-WIDTH // tile) * tile, -(-HEIGHT // tile) * tile), "red")
     canvas.paste(PHOTO)
     boxes = [(x, y, x + tile, y + tile) for y in range(0, HEIGHT, tile) for x in range(0, WIDTH, tile)]
@@ -29,7 +29,7 @@ def test_tiles(lossless, tile, planar):
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
 @pytest.mark.parametrize("scale", [1, 257], ids=["color map of bytes", "color map of words"])
-def test_a_palette(lossless, depth, scale):
+def test_a_palette(depth, scale):
     indexes = PHOTO.quantize(1 << depth)
     palette = (indexes.getpalette("RGB") + [0] * 768)[: 3 << depth]
     color_map = [value * scale for channel in range(3) for value in palette[channel::3]]
@@ -45,7 +45,7 @@ LAB_RED, LAB_GREY = (54.29, 80.8, 69.9), (53.59, 0, 0)  # of D50: red and a grey
 @pytest.mark.parametrize("depth", [8, 16])
 @pytest.mark.parametrize("photometric", [8, 9], ids=["CIE", "ICC"])
 @pytest.mark.parametrize(("lab", "color"), [(LAB_RED, (255, 0, 0)), (LAB_GREY, (128, 128, 128))], ids=["red", "grey"])
-def test_lab(lossless, depth, photometric, lab, color):
+def test_lab(depth, photometric, lab, color):
     light, a, b = lab
     samples = [round(light * 2.55), *(round(value) % 256 if photometric == 8 else round(value) + 128 for value in (a, b))]
     data = page(photometric, [Image.new("L", SIZE, sample) for sample in samples], depth)

@@ -41,7 +41,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", METADATA)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_broken_metadata_changes_nothing(lossless, name, fault):
+def test_broken_metadata_changes_nothing(name, fault):
     data = page(2, PHOTO.split(), **{f"t{METADATA[name]}": (7, b"x" * 100)})
     changes = dict(FAULTS[fault])
     if "value" in changes and changes["value"] is None:
@@ -70,17 +70,17 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
-def test_odd_tags_change_nothing(lossless, name, order):
+def test_odd_tags_change_nothing(name, order):
     data = page(2, PHOTO.split(), order=order, **{f"t{tag}": value for tag, value in ODD[name].items()})
     assert levels_apart(rendered(data)[0], PHOTO) == 0
 
 
 @pytest.mark.parametrize("tag", [259, 262, 278, 284], ids=["packing", "colors", "rows per strip", "planes"])
-def test_tags_that_have_a_default_may_be_missing(lossless, tag):
+def test_tags_that_have_a_default_may_be_missing(tag):
     assert levels_apart(rendered(change_tag(page(2, PHOTO.split()), tag, number=TAG))[0], PHOTO) == 0
 
 
-def test_a_directory_in_any_order(lossless):
+def test_a_directory_in_any_order():
     data = bytearray(page(2, PHOTO.split()))
     start = struct.unpack_from("<I", data, 4)[0] + 2
     end = start + 12 * struct.unpack_from("<H", data, start - 2)[0]
@@ -99,7 +99,7 @@ PAGES = {
 
 @pytest.mark.parametrize("packing", [1, 8], ids=PACKINGS.get)
 @pytest.mark.parametrize("name", PAGES)
-def test_a_further_page_that_is_broken_changes_nothing(lossless, name, packing):
+def test_a_further_page_that_is_broken_changes_nothing(name, packing):
     data = bytearray(page(2, PHOTO.split(), packing=packing))
     start = struct.unpack_from("<I", data, 4)[0]
     following = start if PAGES[name] is None else PAGES[name]
@@ -130,7 +130,7 @@ def lengths_entry(data, tag):
 @pytest.mark.parametrize("layout", [ONE_STRIP, STRIPS, TILES])
 @pytest.mark.parametrize("planar", [False, True], ids=["chunky", "planar"])
 @pytest.mark.parametrize("fault", ["too large", "beyond any file", "zero", "missing"])
-def test_wrong_lengths_of_pieces_are_corrected(lossless, packing, layout, planar, fault):
+def test_wrong_lengths_of_pieces_are_corrected(packing, layout, planar, fault):
     data, tag = page(2, PHOTO.split(), layout=layout, planar=planar, packing=packing), LENGTHS[layout]
     if fault == "missing":
         wrong = change_tag(data, tag, number=TAG)
@@ -142,7 +142,7 @@ def test_wrong_lengths_of_pieces_are_corrected(lossless, packing, layout, planar
 
 @pytest.mark.parametrize("layout", [STRIPS, TILES])
 @pytest.mark.parametrize("packing", PACK, ids=PACKINGS.get)
-def test_more_pieces_than_there_can_be(lossless, packing, layout):
+def test_more_pieces_than_there_can_be(packing, layout):
     given = list(pieces(PHOTO.split(), layout=layout, packing=packing))
     data = tiff(tags(SIZE, 2, 3, layout=layout, packing=packing), *given, *given[:2], tiles=layout == TILES)
     assert levels_apart(rendered(data)[0], PHOTO) == 0
@@ -168,7 +168,7 @@ def big(order, values, content, directory_first=False):
 @pytest.mark.parametrize("packing", PACK, ids=PACKINGS.get)
 @pytest.mark.parametrize("directory_first", [False, True], ids=["directory last", "directory first"])
 @pytest.mark.parametrize("kind", ["BYTE", "SHORT", "SLONG"])
-def test_big_tiffs_of_any_orientation(lossless, order, packing, directory_first, kind):
+def test_big_tiffs_of_any_orientation(order, packing, directory_first, kind):
     number, form = ORIENTATIONS[kind]
     for orientation in (3, 6):
         lying = PHOTO.transpose(LYING[orientation])
@@ -180,7 +180,7 @@ def test_big_tiffs_of_any_orientation(lossless, order, packing, directory_first,
 
 @pytest.mark.parametrize("kind", ORIENTATIONS)
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
-def test_the_orientation_may_be_of_any_type(lossless, kind, order):
+def test_the_orientation_may_be_of_any_type(kind, order):
     number, form = ORIENTATIONS[kind]
     lying = PHOTO.transpose(LYING[6])
     data = bytearray(page(2, lying.split(), order=order, t274=(3, [6])))
@@ -190,7 +190,7 @@ def test_the_orientation_may_be_of_any_type(lossless, kind, order):
     assert levels_apart(rendered(bytes(data))[0], PHOTO) == 0
 
 
-def test_orientation_in_xmp_or_in_exif_of_a_tiff_turns_nothing(lossless):
+def test_orientation_in_xmp_or_in_exif_of_a_tiff_turns_nothing():
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     directory = struct.pack("<HHHII", 1, ORIENTATION, 3, 1, 6) + bytes(4)
     data = page(2, PHOTO.split(), t700=(1, list(xmp)), t34665=(4, [0]))

@@ -37,7 +37,7 @@ PICTURES = {
 
 @pytest.mark.parametrize("background", GREYS + COLOURS)
 @pytest.mark.parametrize("kind", PICTURES)
-def test_png_on_the_background(lossless, kind, background):
+def test_png_on_the_background(kind, background):
     picture = PICTURES[kind]
     options = {"transparency": picture.info["transparency"]} if "transparency" in picture.info else {}
     upright, previews, _ = rendered(encoded(picture, "PNG", **options), RenderSettings(background=background))
@@ -49,14 +49,14 @@ def test_png_on_the_background(lossless, kind, background):
 
 @pytest.mark.parametrize("background", GREYS + COLOURS)
 @pytest.mark.parametrize(("mode", "kind"), [("RGBA", "TIFF"), ("LA", "TIFF"), ("P", "GIF")])
-def test_other_formats_on_the_background(lossless, mode, kind, background):
+def test_other_formats_on_the_background(mode, kind, background):
     picture = with_clear_colour("P") if mode == "P" else photo(90, 70, mode)
     upright = rendered(encoded(picture, kind), RenderSettings(background=background))[0]
     assert levels_apart(upright, blended(picture, background)) <= 1
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
-def test_the_background_does_not_show_in_what_is_opaque(lossless, mode):
+def test_the_background_does_not_show_in_what_is_opaque(mode):
     picture = photo(90, 70, mode)
     upright = rendered(encoded(picture, "TIFF"), RenderSettings(background="#ff0000"))[0]
     assert levels_apart(upright, picture.convert("RGB")) <= 1
