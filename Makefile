@@ -6,6 +6,7 @@ BENCH ?= --publish
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PLAIN_PILLOW := build/plain-pillow
 MANUAL := luna_image_store/manual/index.html
 VIEWER := luna_image_store/static/redoc.standalone.js
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt --build-constraint constraints.txt
@@ -24,7 +25,7 @@ swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: 
 	scripts/need-tools python3-swift
 	$(BIN)/python -m tests.swift var/swift
 
-test: setup ## Run all tests, with coverage
+test: setup $(PLAIN_PILLOW)/.installed ## Run all tests, with coverage
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
@@ -67,6 +68,13 @@ $(INSTALLED): constraints.txt setup.cfg
 	[ "$$(uname -m)" != x86_64 ] || $(PIP) --no-binary pillow-simd \
 		-C jpeg=enable -C zlib=enable -C tiff=enable -C lcms=enable Pillow-SIMD
 	$(PIP) --editable .[dev]
+	touch $@
+
+# Tests compare Pillow-SIMD with the plain Pillow of other machines. It has an environment of its own: both install the same files.
+$(PLAIN_PILLOW)/.installed: constraints.txt
+	$(PYTHON) -m venv --clear $(PLAIN_PILLOW)
+	$(PLAIN_PILLOW)/bin/python -m pip --disable-pip-version-check install --quiet \
+		"$$(sed -n 's/^\(Pillow==[0-9.]*\);.*/\1/p' constraints.txt)"
 	touch $@
 
 # The viewer of the OpenAPI document comes out of a package that ships it; its badge would be fetched from the internet.

@@ -1,8 +1,6 @@
 """This Pillow computes what plain Pillow does, within one level: random sizes, modes and contents."""
 
-import os
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
@@ -10,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
+from ..machine import need
 from .measure import encoded, photo, psnr
 from .operations import OPERATIONS, receive, send
 from .profiles import ADOBE_RGB, DISPLAY_P3, SRGB_CURVE, cmyk_profile, gamma, grey_profile, matrix_profile
 
-VERSION = "13.0.0"
-HOME = Path(__file__).parents[2] / "build" / f"pillow-{VERSION}"
+PYTHON = Path(__file__).parents[2] / "build/plain-pillow/bin/python"
 PROFILES = {
     "RGB": (matrix_profile(DISPLAY_P3, SRGB_CURVE), matrix_profile(ADOBE_RGB, gamma(2.2))),
     "L": (grey_profile(gamma(1.8)),),
@@ -26,22 +24,10 @@ fast = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCh
 
 
 @pytest.fixture(scope="session")
-def plain_python():
-    """A Python with plain Pillow; made once, and kept."""
-    python, ready = HOME / "bin" / "python", HOME / "ready"
-    if not ready.exists():
-        venv.create(HOME, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", f"Pillow=={VERSION}"]
-        if subprocess.run(command).returncode:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("plain Pillow can't be installed")
-        ready.touch()
-    return python
-
-
-@pytest.fixture(scope="session")
-def plainly(plain_python):
+def plainly():
     """Do an operation in plain Pillow."""
-    command = [plain_python, Path(__file__).with_name("operations.py")]
+    need(PYTHON.exists(), f"{PYTHON}, which `make test` installs")
+    command = [PYTHON, Path(__file__).with_name("operations.py")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
 
         def operate(name, picture, *arguments):
