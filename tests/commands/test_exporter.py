@@ -1,8 +1,8 @@
 import pytest
 
-from luna_image_store.commands import targets
 from luna_image_store.commands.export.exporter import STARTS, RecordExporter
 from luna_image_store.imaging.render import RenderSettings, render
+from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk.backend import DiskStorage
 from luna_image_store.storage.record import NewRecord
@@ -30,31 +30,32 @@ class Replaced(DiskStorage):
 
 
 @pytest.fixture
-def giver(process, tmp_path):
+def storage(tmp_path):
     storage = Replaced(str(tmp_path / "store"))
     storage.create_bucket("faces")
     put(storage, 300, 100)
-    giver = RecordExporter(
-        1, targets.load_target("SRC", f"disk:{tmp_path}/store"), "faces", str(tmp_path / "out"), with_previews=True
-    )
-    giver._storage = storage
-    return giver
+    return storage
+
+
+@pytest.fixture
+def export(tmp_path, storage):
+    return RecordExporter(1, load(environ={}), "faces", str(tmp_path / "out"), with_previews=True, storage=storage)
 
 
 @pytest.mark.parametrize("times", [0, 1, STARTS - 1])
-def test_a_picture_and_its_previews_are_of_one_version(giver, tmp_path, times):
-    giver._storage.times = times
-    (exported,) = giver([KEY])
+def test_a_picture_and_its_previews_are_of_one_version(export, storage, tmp_path, times):
+    storage.times = times
+    (exported,) = export([KEY])
     assert not exported.fault
     original = (tmp_path / "out" / exported.line["file"]).read_bytes()
-    picture = giver._storage.latest if times else render(original, RenderSettings())
+    picture = storage.latest if times else render(original, RenderSettings())
     assert original == picture.jpeg
     assert exported.line["previews"].keys() == picture.previews.keys()
     for size, path in exported.line["previews"].items():
         assert (tmp_path / "out" / path).read_bytes() == picture.previews[size]
 
 
-def test_a_picture_that_is_replaced_over_and_over_is_told(giver):
-    giver._storage.times = 99
-    (exported,) = giver([KEY])
+def test_a_picture_that_is_replaced_over_and_over_is_told(export, storage):
+    storage.times = 99
+    (exported,) = export([KEY])
     assert exported.fault == "it is replaced over and over"

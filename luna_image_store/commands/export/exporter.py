@@ -17,7 +17,7 @@ from luna_image_store.commands.report import reason
 from luna_image_store.content_types import OBJECT_ENDINGS, media_type
 from luna_image_store.errors import RecordNotFound, ServiceError
 from luna_image_store.settings import Settings
-from luna_image_store.storage.base import Key, Kind, StoredRecord
+from luna_image_store.storage.base import Key, Kind, Storage, StoredRecord
 from luna_image_store.storage.record import BadRecord, Index
 
 OTHER_ENDING = "bin"
@@ -38,8 +38,11 @@ class Exported:
 class RecordExporter:
     """Writes records out as files."""
 
-    def __init__(self, threads: int, settings: Settings, bucket: str, folder: str, with_previews: bool) -> None:
-        self._storage = targets.open_storage(settings, threads, read_only=True)
+    def __init__(
+        self, threads: int, settings: Settings, bucket: str, folder: str, with_previews: bool, storage: Storage | None = None
+    ) -> None:
+        """Take `storage`, or else open the one that the settings name."""
+        self._storage = storage or targets.open_storage(settings, threads, read_only=True)
         self._threads = ThreadPoolExecutor(threads)
         self._bucket, self._folder, self._with_previews = bucket, folder, with_previews
 
