@@ -1,5 +1,6 @@
 import os
 import subprocess
+from collections.abc import Mapping, Set
 
 import hypothesis
 import pytest
@@ -14,6 +15,28 @@ from .swift import Swift
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_make_parametrize_id(val):
+    """Name values that pytest would number or write out at length."""
+    return _shortened(_name_of(val)) if isinstance(val, (str, bytes, Mapping, tuple, list, Set)) else None
+
+
+def _name_of(value):
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_name_of(key)}={_name_of(of_it)}" for key, of_it in value.items()) or "none"
+    if isinstance(value, Set):
+        value = sorted(value, key=str)  # processes that share the tests must agree on their names
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(_name_of, value)) or "none"
+    return getattr(value, "__name__", None) or str(value)
+
+
+def _shortened(name):
+    escaped = name.encode("unicode_escape").decode() or "empty"
+    return escaped if len(escaped) <= 60 else f"{escaped[:40]}... ({len(name)} long)"
 
 
 @pytest.fixture

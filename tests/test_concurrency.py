@@ -21,6 +21,7 @@ CORES = len(os.sched_getaffinity(0))
         ({"STORAGE__TYPE": "s3", "HTTP__WORKERS": 1}, CORES),
         ({"HTTP__WORKERS": 100, "HTTP__THREADS": 100}, 1),
     ],
+    ids=["workers by default", "one worker", "many workers"],
 )
 def test_all_workers_together_decode_on_each_core_once(given, decodes):
     assert concurrency.decodes(load(environ={PREFIX + name: str(value) for name, value in given.items()})) == decodes

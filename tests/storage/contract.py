@@ -421,7 +421,11 @@ class StorageContract:
             with pytest.raises(RecordDamaged, match=f"Id {ID}"):
                 use(bucket, IMAGE)
 
-    @pytest.mark.parametrize("cut", [lambda data: b"", lambda data: data[:-1], lambda data: data[1:], lambda data: data + b"\0"])
+    @pytest.mark.parametrize(
+        "cut",
+        [lambda data: b"", lambda data: data[:-1], lambda data: data[1:], lambda data: data + b"\0"],
+        ids=["empty", "without its end", "without its beginning", "longer"],
+    )
     @pytest.mark.parametrize("chunks", [[b"payload"], large()], ids=["small", "large"])
     def test_a_record_of_another_length_is_damaged(self, storage, bucket, chunks, cut):
         self.raw_write(storage, bucket, IMAGE, cut(b"".join(encode(DRAFT, chunks))))

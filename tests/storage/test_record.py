@@ -152,6 +152,7 @@ def test_a_record_of_another_length_is_refused(more):
         lambda data: data.replace(b"Ada", b"\xff"),
         lambda data: b" " * MAX_INDEX + data,
     ],
+    ids=["empty", "broken off", "list", "null", "empty object", "not UTF-8", "too long"],
 )
 def test_an_index_that_is_none_is_refused(change):
     record = with_index(change)
@@ -219,7 +220,11 @@ def test_a_damaged_byte_of_a_whole_record_never_goes_unseen():
             list(verify(index, [bytes(damaged)]))
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:5], lambda data: b"", lambda data: data + data])
+@pytest.mark.parametrize(
+    "change",
+    [lambda data: data[:-1], lambda data: data[:5], lambda data: b"", lambda data: data + data],
+    ids=["a byte less", "five bytes", "empty", "twice"],
+)
 def test_a_whole_record_of_another_length_is_refused(change):
     record = whole()
     with pytest.raises(BadRecord):

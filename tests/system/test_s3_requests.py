@@ -79,6 +79,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
         (lambda service: service.get("/version"), []),
         (lambda service: service.post(IMAGES, b"no picture"), []),
     ],
+    ids=[
+        *("post image", "post object", "put image", "put object"),
+        *("get image", "get image with meta", "get object", "get preview", "head image", "head object", "head preview"),
+        *("delete images", "list buckets", "check health", "make bucket again", "get version", "post what is no image"),
+    ],
 )
 def test_a_request_costs_as_few_requests_as_can_be(
     service: Service, proxy: S3Proxy, use: Callable[[Service], object], operations: list[str]
