@@ -5,23 +5,29 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 from typing import Any
 
+from gunicorn.http.errors import ParseException
+
 from luna_image_store.logs import request_id
 from luna_image_store.settings import Settings, SettingsError
+from luna_image_store.storage.base import CHUNK_SIZE
 from luna_image_store.storage.factory import create_storage
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "luna-image-store-metrics-"
 SHARED_MEMORY = Path("/dev/shm" if os.path.isdir("/dev/shm") else gettempdir())  # noqa: S108  # counters never wait for a disk
 
+DISCARD_SECONDS, SILENCE_SECONDS = 10, 2  # that a client may take for the rest of a body that was refused
 ACCEPT_SECONDS = 30  # the kernel holds a new connection for this long until its first bytes come
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_MEMORY = 16 * 2**20  # bytes; as in the unit and the container file
@@ -86,8 +92,10 @@ class Hooks:
             share(metrics_directory(), worker.slot)
 
     def post_request(self, worker: Any, req: Any, environ: Any, resp: Any) -> None:
-        """Keep the request id off the lines that follow."""
+        """Keep the request id off the lines that follow; let a client that was refused send the rest, so that it reads why."""
         request_id.set("-")
+        if resp is not None and resp.status and resp.status_code >= HTTPStatus.BAD_REQUEST:
+            discard_body(environ["wsgi.input"], environ["gunicorn.socket"])
 
     def child_exit(self, server: Any, worker: Any) -> None:
         """Forget what a worker that has ended was doing."""
@@ -106,6 +114,20 @@ class Hooks:
 def metrics_directory() -> Path:
     """Make the directory in which the workers of this master count together. It is made once, before the first fork."""
     return Path(mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=SHARED_MEMORY))
+
+
+def discard_body(body: Any, client: socket.socket) -> None:
+    """Read what is left of a body, for a while: closing the connection at once would take the answer back.
+
+    gunicorn closes a connection with more than 64 KiB of it left.
+    """
+    until = time.monotonic() + DISCARD_SECONDS
+    client.settimeout(SILENCE_SECONDS)
+    with suppress(OSError, ParseException):
+        while time.monotonic() < until and body.read(CHUNK_SIZE):
+            pass
+    with suppress(OSError):
+        client.settimeout(None)
 
 
 def end_with_master(master: int) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
@@ -83,7 +83,8 @@ class Endpoint:
         with self.connection() as client:
             client.sendall(data)
             if half_close:
-                client.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # the answer may have closed it
+                    client.shutdown(socket.SHUT_WR)
             return read_answer(client, data.partition(b" ")[0].decode("latin-1"))
 
 
@@ -179,6 +180,11 @@ class Service(Endpoint):
     def workers(self) -> list[psutil.Process]:
         assert self._process
         return psutil.Process(self._process.pid).children()
+
+    def connections(self) -> list[object]:
+        """List the TCP connections that the workers hold."""
+        found = [each for worker in self.workers() for each in worker.net_connections("tcp")]
+        return [each for each in found if each.status == "ESTABLISHED" and each.laddr.port == self.port]
 
     def log(self) -> str:
         return self._log.read_text("utf-8")

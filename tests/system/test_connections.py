@@ -43,11 +43,6 @@ def answers_quickly(service: Service, count: int = 20) -> bool:
     return time.monotonic() - started < 5
 
 
-def established(service: Service) -> list[object]:
-    """List the connections that the workers hold."""
-    return [each for worker in service.workers() for each in worker.net_connections("tcp") if each.status == "ESTABLISHED"]
-
-
 @contextmanager
 def connections(service: Service, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
     """Open connections and send the same on each."""
@@ -218,7 +213,7 @@ def test_clients_that_do_not_read_hold_a_thread_each_until_they_are_given_up(sta
     ask = f"GET {url} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
     with connections(service, 4, ask):
         assert answers_quickly(service)
-        wait_until(lambda: not established(service), 60)
+        wait_until(lambda: not service.connections(), 60)
         assert answers_quickly(service)
         assert service.get(url).content == large
     assert service.workers() == workers

@@ -402,10 +402,6 @@ def test_no_path_leads_out_of_a_bucket(service: Service) -> None:
 # Slow clients
 
 
-def silent(client: socket.socket) -> None:
-    pass
-
-
 def half_a_head(client: socket.socket) -> None:
     client.sendall(b"GET /version HTTP/1.1\r\nHost")
 
@@ -434,8 +430,8 @@ def dripping_body(client: socket.socket) -> None:
     drip(client, head("POST", IMAGES, "Content-Length: 1000"))
 
 
-@pytest.mark.parametrize("behave", [silent, half_a_head, half_a_body, half_a_chunk, dripping_head, dripping_body])
-def test_slow_clients_are_given_up_and_keep_nobody_waiting(service: Service, behave: Callable[[socket.socket], None]) -> None:
+@pytest.mark.parametrize("behave", [half_a_head, half_a_body, half_a_chunk, dripping_head, dripping_body])
+def test_slow_clients_keep_nobody_waiting(service: Service, behave: Callable[[socket.socket], None]) -> None:
     def suffer() -> Answer | None:
         with service.connection(4 * PATIENCE + 5) as client:
             behave(client)
@@ -465,12 +461,11 @@ def test_a_client_that_stalls_within_a_body_is_told_so(service: Service) -> None
 @on_disk_and_s3
 def test_clients_that_never_read_a_large_answer_are_given_up(service: Service) -> None:
     kept = service.post(OBJECTS, b"x" * 64 * MIB, headers={"Content-Type": "text/plain"}).json()["url"]
-    seen = service.log().count("too slow")
     with ExitStack() as stack:
         for client in [stack.enter_context(service.connection()) for _ in range(3)]:
             client.sendall(head("GET", kept))
         until = time.monotonic() + 20 * PATIENCE
-        while service.log().count("too slow") < seen + 3:
+        while service.connections():
             assert time.monotonic() < until
             assert service.get("/version", timeout=5).status_code == 200
             time.sleep(0.1)
