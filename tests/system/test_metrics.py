@@ -18,6 +18,7 @@ from .pictures import picture
 from .service import GUNICORN, SERVE, Service
 from .watchers import METRICS, prometheus, value
 
+THREADS = 8  # of a worker, if nothing else is set
 VERSIONS = 'request_count_total{path="GET:/version",status_code="200"}'
 
 
@@ -77,7 +78,7 @@ def test_counts_add_up_over_four_workers_of_which_fifty_are_killed(start: Start,
                 for victim in victims:
                     victim.send_signal(signal.SIGKILL if number % 2 else signal.SIGTERM)
                 wait_until(lambda gone=victims: not set(gone) & set(service.workers()), 60)
-                wait_until(lambda: value(service, "luna_image_store_threads") == 4, 60)  # before that they can't be ended
+                wait_until(lambda: value(service, "luna_image_store_threads") == 4 * THREADS, 60)  # before that they can't be ended
         wait_until(lambda: value(service, "luna_image_store_requests_in_flight") == 0)
         counted = value(service, VERSIONS)
         assert load.answered <= counted <= load.sent
@@ -85,7 +86,7 @@ def test_counts_add_up_over_four_workers_of_which_fifty_are_killed(start: Start,
         for _ in range(40):
             service.get("/version")
         assert value(service, VERSIONS) == counted + 40
-        assert value(service, "luna_image_store_threads") == 4
+        assert value(service, "luna_image_store_threads") == 4 * THREADS
         wait_until(lambda: watcher.value(f"sum({VERSIONS})") == counted + 40)
         assert watcher.value("sum(resets(request_count_total[1h]))") == 0
         assert watcher.value("sum(resets(requests_count[1h]))") == 0
@@ -150,12 +151,12 @@ def test_metrics_may_be_switched_on_and_off_by_a_reload(start: Start, tmp_path: 
 
 def test_a_service_lives_on_when_somebody_removes_the_directory(start: Start) -> None:
     service = start(**METRICS)
-    wait_until(lambda: value(service, "luna_image_store_threads") == 2)
+    wait_until(lambda: value(service, "luna_image_store_threads") == 2 * THREADS)
     place, (victim, _) = directory(service), service.workers()
     shutil.rmtree(place)
     victim.kill()
     wait_until(lambda: victim not in (living := service.workers()) and len(living) == 2)
-    wait_until(lambda: value(service, "luna_image_store_threads") == 1)  # of the other one nothing is left
+    wait_until(lambda: value(service, "luna_image_store_threads") == THREADS)  # of the other one nothing is left
     assert service.stop() == 0
 
 
