@@ -12,7 +12,7 @@ from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.s3.backend import S3Storage
 from luna_image_store.storage.s3.bucket_deletion import DeletionLimits
 from tests.machine import wait_until
-from tests.system.s3_proxy import Fault, S3Proxy
+from tests.s3_proxy import Fault, S3Proxy
 
 PAGE = r"POST /pictures\?delete$"
 UPLOADS = r"GET /pictures\?uploads$"  # asked for when all pages are gone

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.s3_proxy import Fault, S3Proxy
+
 from ..machine import wait_until
 from ..swift import Swift
 from .kept import OnS3
-from .s3_proxy import Fault, S3Proxy
 from .service import Service
 
 PAUSE = 0.1

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.s3_proxy import At, End, Fault, S3Proxy
+
 from ..machine import wait_until
 from ..swift import Account, Swift
 from .kept import Kept, OnS3
 from .pictures import picture
-from .s3_proxy import At, End, Fault, S3Proxy
 from .service import Service
 
 MIB = 2**20

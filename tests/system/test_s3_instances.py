@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.s3_proxy import Fault, S3Proxy
+
 from ..machine import wait_until
 from ..swift import PAGE, Account, Swift
 from .conftest import Start
 from .kept import Kept, OnS3
 from .nginx import nginx
 from .pictures import marked, picture
-from .s3_proxy import Fault, S3Proxy
 from .service import Endpoint, Service
 
 IMAGES = "/1/buckets/pictures/images"

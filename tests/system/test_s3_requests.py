@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.s3_proxy import S3Proxy
+
 from ..swift import PAGE, Swift
 from .kept import OnS3
 from .pictures import picture
-from .s3_proxy import S3Proxy
 from .service import Service
 
 BUCKET = "/1/buckets/pictures"

@@ -13,7 +13,7 @@ from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-from ..machine import free_port
+from .machine import free_port
 
 STEP = 64 * 1024
 ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>As the test wants it.</Message></Error>'
