@@ -29,8 +29,9 @@ test: setup $(PLAIN_PILLOW)/.installed ## Run all tests, with coverage
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
-test-fast: setup ## Run the tests that start no server: units, the interface and the storage on a disk; takes less than a minute
-	$(BIN)/pytest --numprocesses 2 --quiet tests/test_*.py tests/api tests/commands tests/http tests/server tests/storage -m "not slow" -k "not s3 and not swift"
+test-fast: setup ## Run the tests of units, of the interface and of the storage on a disk; takes less than a minute
+	$(BIN)/pytest --numprocesses 2 --quiet -m 'not moto' tests/test_*.py tests/api tests/commands tests/http tests/server \
+		tests/storage/test_disk.py tests/storage/test_probe.py tests/storage/test_record.py
 
 fuzz: setup ## Upload 20,000 damaged images to services whose memory is poisoned; takes some minutes
 	MUTATED_FILES=20000 $(BIN)/pytest -s tests/system/test_mutation.py

@@ -2,6 +2,7 @@
 
 import pytest
 
-ALL = ("disk", "s3")
+S3 = pytest.param("s3", marks=pytest.mark.moto)
+ALL = ("disk", S3)
 ON_DISK = pytest.mark.parametrize("backend", ["disk"], indirect=True)
-ON_S3 = pytest.mark.parametrize("backend", ["s3"], indirect=True)
+ON_S3 = pytest.mark.parametrize("backend", [S3], indirect=True)
