@@ -6,23 +6,21 @@ stops the start and is named.
 
 import dataclasses
 import os
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from luna_image_store.setting_fields import check_address, check_labels, check_url, choice, number, setting, switch, text, whole
 
 FILE_VARIABLE = "LUNA_IMAGE_STORE_CONFIG"
 PREFIX = "LUNA_IMAGE_STORE__"
 MASK = "***"
-OWN_LABELS = {"path", "status_code", "error_code", "backend", "operation", "le"}  # that metrics have without EXTRA_LABELS
 
 Given = dict[str, dict[str, Any]]
-Check = Callable[[Any], Any]
 
 
 class SettingsError(RuntimeError):
@@ -32,108 +30,53 @@ class SettingsError(RuntimeError):
     """
 
 
-def _setting(kind: type[fields.Field[Any]], default: Any, text: str, *checks: Check, secret: bool = False, **options: Any) -> Any:
-    """Declare a field of a section, with the marshmallow field that loads it."""
-    loaded = kind(load_default=default, metadata={"description": text, "secret": secret}, validate=list(checks), **options)
-    made = {"default_factory": default.copy} if isinstance(default, dict) else {"default": default}
-    return field(**made, metadata={"field": loaded})
-
-
-def _text(default: str, text: str, *checks: Check, **options: Any) -> Any:
-    return _setting(fields.String, default, text, *checks, **options)
-
-
-def _choice(default: str, text: str, *choices: str) -> Any:
-    return _text(default, text, validate.OneOf(choices))
-
-
-def _whole(default: int, text: str, least: int = 1, most: int | None = None) -> Any:
-    return _setting(fields.Integer, default, text, validate.Range(least, most), strict=True)
-
-
-def _number(default: float, text: str) -> Any:
-    return _setting(fields.Float, default, text, validate.Range(0, min_inclusive=False))
-
-
-def _switch(default: bool, text: str) -> Any:
-    return _setting(fields.Boolean, default, text, truthy={True}, falsy={False})
-
-
-def _check_address(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    is_port = bool(host) and "/" not in host and port.isascii() and port.isdigit() and int(port) < 2**16
-    if not is_port and not re.fullmatch("unix:.+", address):
-        raise ValidationError("Must be HOST:PORT or unix:PATH.")
-
-
-def _check_url(url: str) -> None:
-    """Admit where an S3 service may be. Credentials have settings of their own, which are masked."""
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and not (parts.query or parts.fragment)
-    except ValueError:  # of a port or an IPv6 address
-        is_good = False
-    if url and not is_good:
-        raise ValidationError("Must be http:// or https:// with a host.")
-    if "@" in url:
-        raise ValidationError("Must not contain credentials; they belong to ACCESS_KEY_ID and SECRET_ACCESS_KEY.")
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    for name in labels:
-        if not re.fullmatch("(?!__)[a-zA-Z_][a-zA-Z0-9_]*", name):
-            raise ValidationError(f"{name} is no name for a label.")
-        if name in OWN_LABELS:
-            raise ValidationError(f"{name} is a label of the service's own.")
-
-
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
     """Where the service listens, and how many requests it works on at once."""
 
-    bind: str = _text(
+    bind: str = text(
         "127.0.0.1:5020",
         "Address and port, or `unix:` and the path of a socket. Changes with a restart only; not used with a socket of systemd.",
-        _check_address,
+        check_address,
     )
-    workers: int = _whole(0, "Worker processes. 0: two per core on a disk, one per core on S3.", 0, 1000)
-    threads: int = _whole(0, "Threads per worker: requests that it serves at once. 0: eight.", 0, 1000)
-    connections: int = _whole(
+    workers: int = whole(0, "Worker processes. 0: two per core on a disk, one per core on S3.", 0, 1000)
+    threads: int = whole(0, "Threads per worker: requests that it serves at once. 0: eight.", 0, 1000)
+    connections: int = whole(
         0, "Connections per worker, idle ones too; further ones wait. 0: one and a half per thread.", 0, 100_000
     )
-    request_timeout: int = _whole(
+    request_timeout: int = whole(
         60,
         "Seconds after which a connection is closed on which the client neither sends what it announced nor reads its answer, "
         "and after which a worker that hangs is replaced.",
         1,
         86_400,
     )
-    keepalive_timeout: int = _whole(
+    keepalive_timeout: int = whole(
         5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0
     )
-    graceful_timeout: int = _whole(30, "Seconds that running requests have to end when the service stops or reloads.")
-    drain_file: str = _text(
+    graceful_timeout: int = whole(30, "Seconds that running requests have to end when the service stops or reloads.")
+    drain_file: str = text(
         "./var/draining",
         "While this file exists, `/readyz` says 503 and balancers turn away. `luna-image-store drain` makes it, a start "
         "removes it.",
         validate.Length(1),
     )
-    drain_time: int = _whole(0, "Seconds for which `luna-image-store drain` waits: what a balancer needs to turn away.", 0)
+    drain_time: int = whole(0, "Seconds for which `luna-image-store drain` waits: what a balancer needs to turn away.", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
     """Where pictures and objects are kept."""
 
-    type: str = _choice("disk", "`disk`: a local directory, see LOCAL_STORAGE. `s3`: an S3 service, see S3.", "disk", "s3")
+    type: str = choice("disk", "`disk`: a local directory, see LOCAL_STORAGE. `s3`: an S3 service, see S3.", "disk", "s3")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalStorageSettings:
     """The storage on a local disk."""
 
-    path: str = _text("./var/storage", "Directory that holds the buckets; made at start where it is missing.", validate.Length(1))
-    durable: bool = _switch(
+    path: str = text("./var/storage", "Directory that holds the buckets; made at start where it is missing.", validate.Length(1))
+    durable: bool = switch(
         True,
         "Wait until a save has reached the disk before it is acknowledged. "
         "`false` is faster, and a power cut takes the saves of the last seconds.",
@@ -144,84 +87,82 @@ class LocalStorageSettings:
 class S3Settings:
     """The storage on S3: Amazon's, or a service of your own that speaks its language."""
 
-    endpoint_url: str = _text("", "URL of the S3 service; empty: Amazon's, by region.", _check_url)
-    region: str = _text("", "Region, in which buckets are made too; empty: as the AWS environment says.")
-    access_key_id: str = _text("", "Access key; empty: the usual AWS chain (environment, profile, instance role).")
-    secret_access_key: str = _text("", "Secret key that goes with ACCESS_KEY_ID.", secret=True)
-    addressing_style: str = _choice("auto", "How a bucket is addressed: in the path or as a host.", "auto", "path", "virtual")
-    connect_timeout: float = _number(5.0, "Seconds to wait for a connection.")
-    read_timeout: float = _number(30.0, "Seconds to wait for the next bytes.")
-    max_attempts: int = _whole(3, "Times that a request is tried in all, with pauses of growing, random length.")
-    max_connections: int = _whole(
+    endpoint_url: str = text("", "URL of the S3 service; empty: Amazon's, by region.", check_url)
+    region: str = text("", "Region, in which buckets are made too; empty: as the AWS environment says.")
+    access_key_id: str = text("", "Access key; empty: the usual AWS chain (environment, profile, instance role).")
+    secret_access_key: str = text("", "Secret key that goes with ACCESS_KEY_ID.", secret=True)
+    addressing_style: str = choice("auto", "How a bucket is addressed: in the path or as a host.", "auto", "path", "virtual")
+    connect_timeout: float = number(5.0, "Seconds to wait for a connection.")
+    read_timeout: float = number(30.0, "Seconds to wait for the next bytes.")
+    max_attempts: int = whole(3, "Times that a request is tried in all, with pauses of growing, random length.")
+    max_connections: int = whole(
         0, "Connections per worker that are kept. 0: one per thread, and eight to look up the owners of many at once.", 0
     )
-    verify_ssl: bool = _switch(True, "Check the certificate of the S3 service.")
+    verify_ssl: bool = switch(True, "Check the certificate of the S3 service.")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
     """How pictures are taken and rendered."""
 
-    jpeg_quality: int = _whole(95, "Quality of the JPEG that a picture of another format becomes, 1 to 100.", 1, 100)
-    preview_quality: int = _whole(
+    jpeg_quality: int = whole(95, "Quality of the JPEG that a picture of another format becomes, 1 to 100.", 1, 100)
+    preview_quality: int = whole(
         90, "JPEG quality of previews, 1 to 100; from 75 up they are at their best for their bytes.", 1, 100
     )
-    background: str = _text(
+    background: str = text(
         "#ffffff", "What transparent pictures are laid on, as `#rrggbb`.", validate.Regexp(r"^#[0-9a-fA-F]{6}\Z")
     )
-    max_size: int = _whole(64 * 2**20, "Largest picture in bytes.")
-    max_pixels: int = _whole(75_000_000, "Largest picture in pixels, checked before it is decoded.")
-    allow_plain_pillow: bool = _switch(False, "Start with plain Pillow 12.3 or later, on machines that are not x86-64.")
+    max_size: int = whole(64 * 2**20, "Largest picture in bytes.")
+    max_pixels: int = whole(75_000_000, "Largest picture in pixels, checked before it is decoded.")
+    allow_plain_pillow: bool = switch(False, "Start with plain Pillow 12.3 or later, on machines that are not x86-64.")
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectSettings:
     """How objects are taken."""
 
-    max_size: int = _whole(2**30, "Largest object in bytes.")
+    max_size: int = whole(2**30, "Largest object in bytes.")
 
 
 @dataclass(frozen=True, slots=True)
 class LoggerSettings:
     """What is logged, and where to."""
 
-    log_level: str = _choice("INFO", "The least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR")
-    log_time: str = _choice("LOCAL", "Time zone of the time stamps.", "LOCAL", "UTC")
-    log_to_stdout: bool = _switch(True, "Log to standard output.")
-    log_to_file: bool = _switch(False, "Log to `luna-image-store.log` in FOLDER_WITH_LOGS.")
-    folder_with_logs: str = _text(
-        "./var/logs", "Directory of the log files; made at start where it is missing.", validate.Length(1)
-    )
-    max_log_file_size: int = _whole(1024, "Megabytes after which a log file is rotated; five old ones are kept. 0: never.", 0)
-    format: str = _choice("default", "`default`: a line of text; `json`: a JSON object per line.", "default", "json")
+    log_level: str = choice("INFO", "The least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR")
+    log_time: str = choice("LOCAL", "Time zone of the time stamps.", "LOCAL", "UTC")
+    log_to_stdout: bool = switch(True, "Log to standard output.")
+    log_to_file: bool = switch(False, "Log to `luna-image-store.log` in FOLDER_WITH_LOGS.")
+    folder_with_logs: str = text("./var/logs", "Directory of the log files; made at start where it is missing.", validate.Length(1))
+    max_log_file_size: int = whole(1024, "Megabytes after which a log file is rotated; five old ones are kept. 0: never.", 0)
+    format: str = choice("default", "`default`: a line of text; `json`: a JSON object per line.", "default", "json")
 
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
     """A point per request, for InfluxDB 2."""
 
-    send_data_for_monitoring: bool = _switch(False, "Send the points.")
-    use_ssl: bool = _switch(False, "Use https.")
-    host: str = _text("127.0.0.1", "Host of the InfluxDB server.")
-    port: int = _whole(8086, "Port of the InfluxDB server.", 1, 65535)
-    organization: str = _text("luna", "Organization in InfluxDB.")
-    token: str = _text(
+    send_data_for_monitoring: bool = switch(False, "Send the points.")
+    use_ssl: bool = switch(False, "Use https.")
+    host: str = text("127.0.0.1", "Host of the InfluxDB server.")
+    port: int = whole(8086, "Port of the InfluxDB server.", 1, 65535)
+    organization: str = text("luna", "Organization in InfluxDB.")
+    token: str = text(
         "",
         "Token for InfluxDB.",
         validate.Regexp(r"[!-~]*\Z", error="Must be printable ASCII without spaces."),  # else an error of its header would show it
         secret=True,
     )
-    bucket: str = _text("luna_monitoring", "Bucket in InfluxDB.")
-    flushing_period: float = _number(1.0, "Seconds between two batches.")
+    bucket: str = text("luna_monitoring", "Bucket in InfluxDB.")
+    flushing_period: float = number(1.0, "Seconds between two batches.")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """Metrics for Prometheus."""
 
-    enabled: bool = _switch(False, "Serve metrics at `/metrics`.")
-    extra_labels: Mapping[str, str] = _setting(
-        fields.Dict, {}, "Labels that every metric gets.", _check_labels, keys=fields.String(), values=fields.String()
+    enabled: bool = switch(False, "Serve metrics at `/metrics`.")
+    extra_labels: Mapping[str, str] = setting(
+        fields.Dict, {}, "Labels that every metric gets.", check_labels, keys=fields.String(), values=fields.String()
     )
 
 
@@ -229,7 +170,7 @@ class MetricsSettings:
 class TracingSettings:
     """Traces by OpenTelemetry; needs the extra `luna-image-store[tracing]`."""
 
-    enabled: bool = _switch(False, "Send traces to where the environment variables `OTEL_*` say.")
+    enabled: bool = switch(False, "Send traces to where the environment variables `OTEL_*` say.")
 
 
 @dataclass(frozen=True, slots=True)

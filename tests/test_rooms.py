@@ -14,7 +14,8 @@ ROOT = Path(luna_image_store.__file__).parent
 MANUAL = ROOT.parent / "docs" / "architecture.md"
 MAY_IMPORT = {
     "errors": "",
-    "settings": "",
+    "setting_fields": "",
+    "settings": "setting_fields",
     "content_types": "errors",
     "concurrency": "settings",
     "logs": "settings",
@@ -34,7 +35,7 @@ LIBRARIES = {
     "boto3": "storage.s3.client",
     "botocore": "storage.s3",
     "falcon": "http app",
-    "marshmallow": "settings http",
+    "marshmallow": "settings setting_fields http",
     "apispec": "http.openapi",
     "gunicorn": "server",
     "click": "cli commands",
