@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def create_app(settings: Settings, storage: Storage | None = None, manual: Path = system.MANUAL) -> App:
     """Make the application. `storage`: the one to use, else the one that the settings name. `manual`: the directory it is in."""
     monitor = Monitor(settings)
-    storage = monitor.storage(storage or create_storage(settings))
+    storage = monitor.storage(storage or create_storage(settings, prepared=True))
     services = Services(
         settings=settings,
         storage=storage,

@@ -1,5 +1,6 @@
 """How a setting is declared: a dataclass field that carries the marshmallow field that loads it, and its help."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field
@@ -9,6 +10,10 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError, fields, validate
 
 OWN_LABELS = {"path", "status_code", "error_code", "backend", "operation", "le"}  # that metrics have without EXTRA_LABELS
+
+MAX_UNIX_ADDRESS = len("unix:") + 108  # bytes, as Linux has it
+DAY = 86_400  # seconds
+NO_NUL = validate.ContainsNoneOf("\0", error="Must not contain a NUL.")
 
 Check = Callable[[Any], Any]
 
@@ -24,7 +29,7 @@ def setting(
 
 def text(default: str, description: str, *checks: Check, **options: Any) -> Any:
     """Declare a text."""
-    return setting(fields.String, default, description, *checks, **options)
+    return setting(fields.String, default, description, *checks, NO_NUL, **options)
 
 
 def choice(default: str, description: str, *choices: str) -> Any:
@@ -37,9 +42,9 @@ def whole(default: int, description: str, least: int = 1, most: int | None = Non
     return setting(fields.Integer, default, description, validate.Range(least, most), strict=True)
 
 
-def number(default: float, description: str) -> Any:
-    """Declare a number above 0."""
-    return setting(fields.Float, default, description, validate.Range(0, min_inclusive=False))
+def seconds(default: float, description: str) -> Any:
+    """Declare a time above 0, up to a day."""
+    return setting(fields.Float, default, description, validate.Range(0, DAY, min_inclusive=False))
 
 
 def switch(default: bool, description: str) -> Any:
@@ -51,8 +56,9 @@ def check_address(address: str) -> None:
     """Raise ValidationError unless it is an address to listen on."""
     host, _, port = address.rpartition(":")
     is_port = bool(host) and "/" not in host and port.isascii() and port.isdigit() and int(port) < 2**16
-    if not is_port and not re.fullmatch("unix:.+", address):
-        raise ValidationError("Must be HOST:PORT or unix:PATH.")
+    is_path = re.fullmatch("unix:.+", address) and len(os.fsencode(address)) < MAX_UNIX_ADDRESS
+    if not is_port and not is_path:
+        raise ValidationError("Must be HOST:PORT or unix:PATH; a path has up to 107 bytes.")
 
 
 def check_url(url: str) -> None:

@@ -14,7 +14,18 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from luna_image_store.setting_fields import check_address, check_labels, check_url, choice, number, setting, switch, text, whole
+from luna_image_store.setting_fields import (
+    DAY,
+    check_address,
+    check_labels,
+    check_url,
+    choice,
+    seconds,
+    setting,
+    switch,
+    text,
+    whole,
+)
 
 FILE_VARIABLE = "LUNA_IMAGE_STORE_CONFIG"
 PREFIX = "LUNA_IMAGE_STORE__"
@@ -49,19 +60,19 @@ class HttpSettings:
         "Seconds after which a connection is closed on which the client neither sends what it announced nor reads its answer, "
         "and after which a worker that hangs is replaced.",
         1,
-        86_400,
+        DAY,
     )
     keepalive_timeout: int = whole(
-        5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0
+        5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0, DAY
     )
-    graceful_timeout: int = whole(30, "Seconds that running requests have to end when the service stops or reloads.")
+    graceful_timeout: int = whole(30, "Seconds that running requests have to end when the service stops or reloads.", 1, DAY)
     drain_file: str = text(
         "./var/draining",
         "While this file exists, `/readyz` says 503 and balancers turn away. `luna-image-store drain` makes it, a start "
         "removes it.",
         validate.Length(1),
     )
-    drain_time: int = whole(0, "Seconds for which `luna-image-store drain` waits: what a balancer needs to turn away.", 0)
+    drain_time: int = whole(0, "Seconds for which `luna-image-store drain` waits: what a balancer needs to turn away.", 0, DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +103,8 @@ class S3Settings:
     access_key_id: str = text("", "Access key; empty: the usual AWS chain (environment, profile, instance role).")
     secret_access_key: str = text("", "Secret key that goes with ACCESS_KEY_ID.", secret=True)
     addressing_style: str = choice("auto", "How a bucket is addressed: in the path or as a host.", "auto", "path", "virtual")
-    connect_timeout: float = number(5.0, "Seconds to wait for a connection.")
-    read_timeout: float = number(30.0, "Seconds to wait for the next bytes.")
+    connect_timeout: float = seconds(5.0, "Seconds to wait for a connection.")
+    read_timeout: float = seconds(30.0, "Seconds to wait for the next bytes.")
     max_attempts: int = whole(3, "Times that a request is tried in all, with pauses of growing, random length.")
     max_connections: int = whole(
         0, "Connections per worker that are kept. 0: one per thread, and eight to look up the owners of many at once.", 0
@@ -153,7 +164,7 @@ class InfluxSettings:
         secret=True,
     )
     bucket: str = text("luna_monitoring", "Bucket in InfluxDB.")
-    flushing_period: float = number(1.0, "Seconds between two batches.")
+    flushing_period: float = seconds(1.0, "Seconds between two batches.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +262,7 @@ def _given(path: str | None, environ: Mapping[str, str], prefix: str) -> tuple[G
 def _read_file(path: str) -> Given:
     try:
         content = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as ex:
+    except (OSError, ValueError, RecursionError) as ex:
         raise SettingsError(f"settings file {path}: {ex}") from ex
     if stray := [name for name, value in content.items() if not isinstance(value, dict)]:
         raise SettingsError(f"settings file {path}: {', '.join(stray)} stands outside of a [SECTION]")

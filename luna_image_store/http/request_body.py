@@ -36,5 +36,7 @@ def _next(req: falcon.Request) -> bytes:
         return bytes(req.bounded_stream.read(CHUNK_SIZE) if req.content_length is not None else req.stream.read(CHUNK_SIZE))
     except BlockingIOError as ex:
         raise InvalidRequest("client timeout: the rest of the body did not come") from ex
+    except MemoryError:
+        raise
     except Exception as ex:
         raise InvalidRequest(f"the body can't be read: {ex or type(ex).__name__}") from ex

@@ -7,8 +7,8 @@ from gunicorn.app.base import BaseApplication
 
 from luna_image_store.app import create_app
 from luna_image_store.server.options import options
-from luna_image_store.server.startup import check_startup, current_settings, load_settings
-from luna_image_store.settings import SettingsError, load
+from luna_image_store.server.startup import current_settings, load_settings
+from luna_image_store.settings import SettingsError
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -20,7 +20,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load_config(self) -> None:
         """Set gunicorn's options, at the start and at each reload."""
-        for name, value in options(load_settings(self._path)).items():
+        try:
+            settings = load_settings(self._path)
+        except SettingsError as ex:
+            sys.exit(f"luna-image-store: {ex}")
+        for name, value in options(settings).items():
             self.cfg.set(name, value)
 
     def load(self) -> Any:
@@ -30,18 +34,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 def run(path: str | None) -> None:
     """Serve until stopped; exit with a message where the settings are invalid."""
-    try:
-        check_startup(load(path))
-    except SettingsError as ex:
-        sys.exit(f"luna-image-store: {ex}")
     Server(path).run()
 
 
 def check_start(path: str | None) -> None:
     """Make the application as a worker would, and exit with a message where it cannot be made."""
     try:
-        settings = load(path)
-        check_startup(settings)
-        create_app(settings)
+        create_app(load_settings(path))
     except SettingsError as ex:
         sys.exit(f"luna-image-store: {ex}")

@@ -5,29 +5,22 @@ import os
 import signal
 import socket
 import struct
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 from typing import Any
 
-from gunicorn.http.errors import ParseException
-
-from luna_image_store.logs import request_id
 from luna_image_store.settings import Settings, SettingsError
-from luna_image_store.storage.base import CHUNK_SIZE
 from luna_image_store.storage.factory import create_storage
 
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_PREFIX = "luna-image-store-metrics-"
-SHARED_MEMORY = Path("/dev/shm" if os.path.isdir("/dev/shm") else gettempdir())  # noqa: S108  # counters never wait for a disk
+SHARED_MEMORY = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else gettempdir())  # noqa: S108  # counters wait for no disk
 
-DISCARD_SECONDS, SILENCE_SECONDS = 10, 2  # that a client may take for the rest of a body that was refused
 ACCEPT_SECONDS = 30  # the kernel holds a new connection for this long until its first bytes come
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 KEPT_MEMORY = 16 * 2**20  # bytes; as in the unit and the container file
@@ -43,7 +36,7 @@ class Hooks:
 
     def options(self) -> dict[str, Any]:
         """Return the hooks, and the environment of the metrics, as options of gunicorn."""
-        names = ("on_starting", "when_ready", "on_reload", "pre_fork", "post_fork", "post_request", "child_exit", "on_exit")
+        names = ("on_starting", "when_ready", "on_reload", "pre_fork", "post_fork", "child_exit", "on_exit")
         metrics = {"raw_env": [f"{METRICS_VARIABLE}={metrics_directory()}"]} if self._with_metrics else {}
         return {name: getattr(self, name) for name in names} | metrics
 
@@ -53,10 +46,11 @@ class Hooks:
             master = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
             if not Path("/proc", master).exists():  # it was killed
                 rmtree(directory, ignore_errors=True)
-        try:
-            Path(self._settings.http.drain_file).unlink(missing_ok=True)
-        except OSError as ex:
-            raise SettingsError(f"HTTP.DRAIN_FILE: {ex}") from ex
+        if not server.master_pid:  # else it is started by SIGUSR2, beside a master that may drain
+            try:
+                Path(self._settings.http.drain_file).unlink(missing_ok=True)
+            except OSError as ex:
+                raise SettingsError(f"HTTP.DRAIN_FILE: {ex}") from ex
         create_storage(self._settings).sweep()
 
     def when_ready(self, server: Any) -> None:
@@ -64,7 +58,7 @@ class Hooks:
 
         Accepted connections have these options from their listening socket. On a unix socket the client is a proxy.
         """
-        seconds = server.cfg.timeout
+        seconds = self._settings.http.request_timeout
         for listener in server.LISTENERS:
             if listener.family in (socket.AF_INET, socket.AF_INET6):
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", seconds, 0))
@@ -91,22 +85,16 @@ class Hooks:
 
             share(metrics_directory(), worker.slot)
 
-    def post_request(self, worker: Any, req: Any, environ: Any, resp: Any) -> None:
-        """Keep the request id off the lines that follow; let a client that was refused send the rest, so that it reads why."""
-        request_id.set("-")
-        if resp is not None and resp.status and resp.status_code >= HTTPStatus.BAD_REQUEST:
-            discard_body(environ["wsgi.input"], environ["gunicorn.socket"])
-
     def child_exit(self, server: Any, worker: Any) -> None:
-        """Forget what a worker that has ended was doing."""
-        if self._with_metrics:
+        """Forget what a worker that has ended was doing, also if metrics are off by now."""
+        if metrics_directory.cache_info().currsize:
             from luna_image_store.monitoring.prometheus import forget
 
             forget(metrics_directory(), worker.slot)
 
     def on_exit(self, server: Any) -> None:
         """Remove the counters."""
-        if self._with_metrics:
+        if metrics_directory.cache_info().currsize:
             rmtree(metrics_directory(), ignore_errors=True)
 
 
@@ -114,20 +102,6 @@ class Hooks:
 def metrics_directory() -> Path:
     """Make the directory in which the workers of this master count together. It is made once, before the first fork."""
     return Path(mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=SHARED_MEMORY))
-
-
-def discard_body(body: Any, client: socket.socket) -> None:
-    """Read what is left of a body, for a while: closing the connection at once would take the answer back.
-
-    gunicorn closes a connection with more than 64 KiB of it left.
-    """
-    until = time.monotonic() + DISCARD_SECONDS
-    client.settimeout(SILENCE_SECONDS)
-    with suppress(OSError, ParseException):
-        while time.monotonic() < until and body.read(CHUNK_SIZE):
-            pass
-    with suppress(OSError):
-        client.settimeout(None)
 
 
 def end_with_master(master: int) -> None:

@@ -12,6 +12,7 @@ from luna_image_store.server.worker import Worker
 from luna_image_store.settings import Settings
 
 HEARTBEAT_DIRECTORY = "/dev/shm"  # noqa: S108  # in memory: a heartbeat never waits for a disk
+MIN_WORKER_TIMEOUT = 5  # seconds: an idle worker shows that it is alive once a second
 CLIENT_TIMEOUTS = (BlockingIOError, TimeoutError)
 
 
@@ -43,10 +44,10 @@ def options(settings: Settings) -> dict[str, Any]:
         "threads": concurrency.threads(settings),
         "worker_connections": concurrency.connections(settings),
         "worker_class": Worker,
-        "timeout": http.request_timeout,
+        "timeout": max(http.request_timeout, MIN_WORKER_TIMEOUT),
         "graceful_timeout": http.graceful_timeout,
         "keepalive": http.keepalive_timeout,
-        "worker_tmp_dir": HEARTBEAT_DIRECTORY if os.path.isdir(HEARTBEAT_DIRECTORY) else None,
+        "worker_tmp_dir": HEARTBEAT_DIRECTORY if os.access(HEARTBEAT_DIRECTORY, os.W_OK) else None,
         "control_socket_disable": True,
         "permit_unconventional_http_method": True,  # the application refuses the methods that it lacks
         "forwarder_headers": "",  # no header of a client changes what its request is

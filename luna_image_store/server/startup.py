@@ -9,15 +9,18 @@ from dataclasses import replace
 from luna_image_store import concurrency, logs
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.monitoring import monitor
+from luna_image_store.server.hooks import metrics_directory
 from luna_image_store.settings import Settings, SettingsError, load
+from luna_image_store.storage.base import Storage
 from luna_image_store.storage.disk.files import FILE_MASK
-from luna_image_store.storage.factory import create_storage
+from luna_image_store.storage.factory import check_storage, create_storage
 
 FILES_PER_THREAD, OTHER_FILES = 8, 64  # that a worker opens beside its connections
 
 logger = logging.getLogger(__name__)
 
 _current: Settings | None = None  # workers have those of their master at the fork
+_storage: Storage | None = None  # kept open: the master holds the lock of its root
 
 
 def current_settings(path: str | None = None) -> Settings:
@@ -31,13 +34,14 @@ def load_settings(path: str | None = None) -> Settings:
     try:
         settings = load(path)
         check_startup(settings)
-    except SettingsError as ex:
+        logging.config.dictConfig(logs.configuration(settings.logger))
+        if settings.metrics.enabled:
+            metrics_directory()
+    except Exception as ex:  # whatever it is: the service goes on
         if _current is None:
             raise
         logger.error("reload refused, still running with the previous settings: %s", ex)
         return _current
-    logging.config.dictConfig(logs.configuration(settings.logger))
-    os.umask(FILE_MASK)
     if _current:  # gunicorn would close its sockets, and end where it cannot have the new ones
         settings = replace(settings, http=replace(settings.http, bind=_current.http.bind))
     _current = settings
@@ -45,13 +49,24 @@ def load_settings(path: str | None = None) -> Settings:
 
 
 def check_startup(settings: Settings) -> None:
-    """Check that a service can work with these settings, or raise SettingsError."""
+    """Check that a service can work with these settings, and prepare its storage; raise SettingsError where it can't.
+
+    At a reload the storage must be there: making a new one in place of a lost mount would hide the loss.
+    """
+    global _storage
+    os.umask(FILE_MASK)
     if problem := pillow_problem(settings.images.allow_plain_pillow):
         raise SettingsError(problem)
     monitor.check(settings)
     logs.configuration(settings.logger)
     _check_open_files(settings)
-    create_storage(settings)
+    if os.path.isdir(settings.http.drain_file):
+        raise SettingsError(f"HTTP.DRAIN_FILE: {settings.http.drain_file} is a directory")
+    is_prepared = _current is not None and _current.local_storage == settings.local_storage
+    storage = create_storage(settings, prepared=is_prepared)
+    if is_prepared:
+        check_storage(settings, storage)
+    _storage = storage
 
 
 def _check_open_files(settings: Settings) -> None:

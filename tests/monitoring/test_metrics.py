@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from luna_image_store import settings
+from luna_image_store import setting_fields
 from luna_image_store.monitoring import metric_definitions
 from luna_image_store.monitoring.instrumented import OPERATIONS
 from luna_image_store.monitoring.prometheus import Shared, Shown
@@ -104,7 +104,7 @@ def test_every_operation_of_a_storage_is_measured_but_the_one_that_only_begins_w
 
 
 def test_the_settings_know_the_labels_that_are_taken():
-    assert {"le", *(label for declared in metric_definitions.ALL for label in declared.labels)} == settings.OWN_LABELS
+    assert {"le", *(label for declared in metric_definitions.ALL for label in declared.labels)} == setting_fields.OWN_LABELS
 
 
 def test_extra_labels_are_on_every_series(make_client):

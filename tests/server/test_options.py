@@ -49,7 +49,7 @@ def test_a_start_sweeps_the_storage_and_ends_the_draining_of_the_last_one(settin
     (tmp_path / "storage/.tmp").mkdir(parents=True)
     (tmp_path / "storage/.tmp/save").touch()
     (tmp_path / "draining").touch()
-    options(settings())["on_starting"](SimpleNamespace())
+    options(settings())["on_starting"](SimpleNamespace(master_pid=0))
     assert list((tmp_path / "storage/.tmp").iterdir()) == []
     assert not (tmp_path / "draining").exists()
 
@@ -57,7 +57,7 @@ def test_a_start_sweeps_the_storage_and_ends_the_draining_of_the_last_one(settin
 def test_a_drain_file_that_cannot_be_removed_stops_the_start(settings, tmp_path):
     (tmp_path / "draining").mkdir()
     with pytest.raises(SettingsError, match=r"^HTTP\.DRAIN_FILE: "):
-        options(settings())["on_starting"](SimpleNamespace())
+        options(settings())["on_starting"](SimpleNamespace(master_pid=0))
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,17 @@ def test_clients_that_do_not_read_hold_a_thread_each_until_they_are_given_up(sta
     assert "Traceback" not in service.log()
 
 
+def test_clients_that_do_not_close_their_side_keep_nobody_waiting_for_long(start: Start) -> None:
+    service = start(HTTP__WORKERS=1, HTTP__REQUEST_TIMEOUT=5)
+    workers = service.workers()
+    with connections(service, 24, b"GET /livez HTTP/1.0\r\n\r\n"):
+        started = time.monotonic()
+        assert service.get("/version").status_code == 200
+        assert time.monotonic() - started < 9  # eight threads wait for up to two seconds each
+    assert service.workers() == workers
+    assert "WORKER TIMEOUT" not in service.log()
+
+
 def test_a_client_that_reads_slowly_gets_all_of_it(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__REQUEST_TIMEOUT=2)
     service.make_bucket()

@@ -1,8 +1,10 @@
 """Stops, reloads, draining and hung workers: what was accepted is answered."""
 
 import os
+import shutil
 import signal
 import socket
+import stat
 import threading
 import time
 from collections import Counter
@@ -175,8 +177,11 @@ def test_a_reload_waits_for_what_runs(start: Start) -> None:
         ('[LOCAL_STORAGE]\nPATH = "/dev/null/storage"\n', "LOCAL_STORAGE.PATH: /dev/null/storage"),
         ("[IMAGES]\nMAX_SIEZ = 1\n", "IMAGES.MAX_SIEZ"),
         ("[IMAGES", "settings.toml"),
+        (f"x = {'[' * 100_000}", "settings.toml"),
+        ('[LUNA_IMAGE_STORE_LOGGER]\nLOG_TO_FILE = true\nFOLDER_WITH_LOGS = "a\\u0000b"\n', "FOLDER_WITH_LOGS"),
+        (f"[HTTP]\nGRACEFUL_TIMEOUT = 1{'0' * 400}\n", "HTTP.GRACEFUL_TIMEOUT"),
     ],
-    ids=["value", "storage", "key", "file"],
+    ids=["value", "storage", "key", "file", "deep", "nul", "huge"],
 )
 def test_invalid_settings_are_refused_by_a_reload_and_the_service_goes_on(
     tmp_path: Path, command: tuple[str, ...], settings: str, reason: str
@@ -202,6 +207,48 @@ def test_invalid_settings_are_refused_by_a_reload_and_the_service_goes_on(
         wait_until(lambda: limit() == 222, 60)
     finally:
         service.end()
+
+
+def test_a_worker_that_ends_while_the_storage_fails_is_replaced(start: Start) -> None:
+    service = start()
+    service.make_bucket()
+    url = service.post(IMAGES, picture()).json()["url"]
+    shutil.rmtree(service.root / ".tmp")
+    (service.root / ".tmp").touch()
+    before = pids(service)
+    for worker in service.workers():
+        worker.kill()
+    wait_until(lambda: len(now := pids(service)) == 2 and not now & before)
+    assert service.post(IMAGES, picture()).status_code == 503
+    (service.root / ".tmp").unlink()
+    (service.root / ".tmp").mkdir()
+    assert service.post(IMAGES, picture()).status_code == 201
+    assert service.get(url).status_code == 200
+
+
+def test_a_worker_that_starts_without_the_mount_makes_no_new_storage(start: Start) -> None:
+    service = start()
+    service.make_bucket()
+    away = service.root.with_name("away")
+    service.root.rename(away)
+    before = pids(service)
+    for worker in service.workers():
+        worker.kill()
+    wait_until(lambda: len(now := pids(service)) == 2 and not now & before)
+    assert service.get("/1/buckets").status_code == 503
+    assert service.post("/1/buckets?bucket=new").status_code == 503
+    service.root.mkdir()  # the place of the mount
+    assert service.get("/1/buckets").status_code == 503
+    service.signal(signal.SIGHUP)
+    wait_until(lambda: "reload refused" in service.log())
+    service.root.rmdir()
+    away.rename(service.root)
+    assert service.get("/1/buckets").json() == ["pictures"]
+
+
+def test_the_storage_is_for_the_service_and_its_group(start: Start) -> None:
+    service = start()
+    assert stat.S_IMODE(service.root.stat().st_mode) & 0o007 == 0
 
 
 def test_a_reload_keeps_the_address(tmp_path: Path) -> None:

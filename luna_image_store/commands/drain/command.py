@@ -6,7 +6,7 @@ from luna_image_store.commands.options import CONFIG_OPTION
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0), metavar="N", help="Wait so long.  [default: HTTP.DRAIN_TIME]")
+@click.option("--seconds", type=click.FloatRange(0, 86_400), metavar="N", help="Wait so long.  [default: HTTP.DRAIN_TIME]")
 @click.option("--cancel", is_flag=True, help="Let the service be ready again, and wait for nothing.")
 @CONFIG_OPTION
 def drain(seconds: float | None, cancel: bool, path: str | None) -> None:

@@ -46,15 +46,15 @@ logger = logging.getLogger(__name__)
 class DiskStorage(Storage):
     """Keeps each record in a file of its own under a root directory."""
 
-    def __init__(self, root: str, durable: bool = True, read_only: bool = False) -> None:
+    def __init__(self, root: str, durable: bool = True, read_only: bool = False, prepared: bool = False) -> None:
         """Make the root where it is missing, unless it is only read; raise StorageUnavailable when it can't be written."""
         self._root = os.path.abspath(root)
         self._temporary = f"{self._root}/.tmp"
         self._trash = f"{self._root}/.trash"
         self._durable = durable
-        if not read_only:
+        if not read_only and not prepared:
             self._prepare()
-        self._sign = self._temporary if os.path.isdir(self._temporary) else self._root
+        self._sign = self._root if read_only and not os.path.isdir(self._temporary) else self._temporary
 
     def _prepare(self) -> None:
         with files.storage_errors("open the storage"):
