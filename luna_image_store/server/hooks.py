@@ -65,9 +65,7 @@ class Hooks:
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, seconds * 1000)
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, ACCEPT_SECONDS)
 
-    def on_reload(self, server: Any) -> None:
-        """Put a new timeout into effect."""
-        self.when_ready(server)
+    on_reload = when_ready  # the timeout may be another one
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         """Give a worker the first number that no living worker has: it goes on with the counts of the one that had it before."""

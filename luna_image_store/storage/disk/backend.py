@@ -115,7 +115,7 @@ class DiskStorage(Storage):
         """Read the tail of the record, then the file from its beginning."""
         with self._reading(bucket, key) as (descriptor, total):
             index = decode_index(files.read_tail(descriptor, total, TAIL_READ_SIZE), total)
-            return index, files.chunks_of(files.FilePayload(os.dup(descriptor), total))
+            return index, files.FilePayload(os.dup(descriptor), total).chunks()
 
     def open(self, bucket: str, key: Key) -> StoredRecord:
         """Read a small record in one go; leave a large payload in its file."""

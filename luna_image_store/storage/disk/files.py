@@ -131,7 +131,8 @@ class FilePayload(Payload):
     def read(self, size: int | None = -1, /) -> bytes:
         """Read from the file."""
         wanted = self._left if size is None or size < 0 else min(size, self._left)
-        data = os.read(self._descriptor, wanted)
+        with storage_errors("read"):
+            data = os.read(self._descriptor, wanted)
         self._left -= len(data)
         return data
 
@@ -142,12 +143,6 @@ class FilePayload(Payload):
             os.close(descriptor)
 
     __del__ = close  # a HEAD or a broken connection may drop it unread
-
-
-def chunks_of(file: FilePayload) -> Iterator[bytes]:
-    """Read a file to its end, with the errors of a storage."""
-    with storage_errors("read"):
-        yield from file.chunks()
 
 
 def remove_leftover(entry: "os.DirEntry[str]") -> None:
