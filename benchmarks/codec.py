@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 from PIL.Image import Resampling
 
-from luna_image_store.server import keep_memory
+from luna_image_store.server.hooks import tune_malloc
 
 SIZES = (160, 96, 64, 32)
 BICUBIC, LANCZOS = Resampling.BICUBIC, Resampling.LANCZOS
@@ -93,5 +93,5 @@ def bare() -> Iterator[Callable[[bytes, float], float]]:
     The processes keep freed memory, as the service does: without that, the state of the heap decides by chance whether each
     image pays for its memory again.
     """
-    with multiprocessing.get_context("spawn").Pool(CORES, keep_memory) as pool:
+    with multiprocessing.get_context("spawn").Pool(CORES, tune_malloc) as pool:
         yield lambda data, seconds: sum(pool.starmap(_loop, [(data, seconds)] * CORES, chunksize=1))
