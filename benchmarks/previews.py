@@ -17,7 +17,7 @@ from pictures import enlarged
 from PIL import Image, ImageChops
 from PIL.Image import Transpose
 
-from luna_image_store.server import keep_memory
+from luna_image_store.server.hooks import tune_malloc
 
 FORMER = Pipeline((LANCZOS,) * 4, None, "4:2:0", 90, None)
 VARIANTS = {
@@ -88,7 +88,7 @@ def photographs(packages: Path) -> dict[str, bytes]:
 
 def measure(packages: Path, timed: Mapping[str, Path]) -> list[Line]:
     """Measure all variants, in a process that keeps freed memory, as the service does."""
-    with multiprocessing.get_context("spawn").Pool(1, keep_memory) as pool:
+    with multiprocessing.get_context("spawn").Pool(1, tune_malloc) as pool:
         return pool.apply(_measure, (photographs(packages), [timed[name].read_bytes() for name in TIMED]))
 
 
