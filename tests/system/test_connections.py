@@ -40,7 +40,7 @@ def is_over(client: socket.socket) -> bool:
 def answers_quickly(service: Service, count: int = 20) -> bool:
     started = time.monotonic()
     assert {service.get("/version").status_code for _ in range(count)} == {200}
-    return time.monotonic() - started < 5
+    return time.monotonic() - started < 10
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def test_clients_that_do_not_close_their_side_keep_nobody_waiting_for_long(start
     with connections(service, 24, b"GET /livez HTTP/1.0\r\n\r\n"):
         started = time.monotonic()
         assert service.get("/version").status_code == 200
-        assert time.monotonic() - started < 9  # eight threads wait for up to two seconds each
+        assert time.monotonic() - started < 20  # eight threads wait for up to two seconds each; one loop would wait for 48
     assert service.workers() == workers
     assert "WORKER TIMEOUT" not in service.log()
 
