@@ -7,19 +7,14 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from itertools import count
 from pathlib import Path
 from shutil import rmtree
-from tempfile import gettempdir, mkdtemp
 from typing import Any
 
+from luna_image_store.server.counters import METRICS_VARIABLE, metrics_directory, remove_left_counters
+from luna_image_store.server.startup import sweep_storage
 from luna_image_store.settings import Settings, SettingsError
-from luna_image_store.storage.factory import create_storage
-
-METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-METRICS_PREFIX = "luna-image-store-metrics-"
-SHARED_MEMORY = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else gettempdir())  # noqa: S108  # counters wait for no disk
 
 ACCEPT_SECONDS = 30  # the kernel holds a new connection for this long until its first bytes come
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -42,16 +37,13 @@ class Hooks:
 
     def on_starting(self, server: Any) -> None:
         """Remove what an earlier service left: no request is served yet."""
-        for directory in SHARED_MEMORY.glob(f"{METRICS_PREFIX}*"):
-            master = directory.name.removeprefix(METRICS_PREFIX).partition("-")[0]
-            if not Path("/proc", master).exists():  # it was killed
-                rmtree(directory, ignore_errors=True)
+        remove_left_counters()
         if not server.master_pid:  # else it is started by SIGUSR2, beside a master that may drain
             try:
                 Path(self._settings.http.drain_file).unlink(missing_ok=True)
             except OSError as ex:
                 raise SettingsError(f"HTTP.DRAIN_FILE: {ex}") from ex
-        create_storage(self._settings).sweep()
+        sweep_storage()
 
     def when_ready(self, server: Any) -> None:
         """Let the kernel close connections whose client neither sends nor reads, and hold those on which nothing comes.
@@ -94,12 +86,6 @@ class Hooks:
         """Remove the counters."""
         if metrics_directory.cache_info().currsize:
             rmtree(metrics_directory(), ignore_errors=True)
-
-
-@cache
-def metrics_directory() -> Path:
-    """Make the directory in which the workers of this master count together. It is made once, before the first fork."""
-    return Path(mkdtemp(prefix=f"{METRICS_PREFIX}{os.getpid()}-", dir=SHARED_MEMORY))
 
 
 def end_with_master(master: int) -> None:

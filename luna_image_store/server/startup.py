@@ -9,7 +9,7 @@ from dataclasses import replace
 from luna_image_store import concurrency, logs
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.monitoring import monitor
-from luna_image_store.server.hooks import metrics_directory
+from luna_image_store.server.counters import metrics_directory
 from luna_image_store.settings import Settings, SettingsError, load
 from luna_image_store.storage.base import Storage
 from luna_image_store.storage.disk.files import FILE_MASK
@@ -48,6 +48,12 @@ def load_settings(path: str | None = None) -> Settings:
     return settings
 
 
+def sweep_storage() -> None:
+    """Remove what an earlier run left half done in the storage that the check of the settings has opened."""
+    if _storage:
+        _storage.sweep()
+
+
 def check_startup(settings: Settings) -> None:
     """Check that a service can work with these settings, and prepare its storage; raise SettingsError where it can't.
 
@@ -66,7 +72,8 @@ def check_startup(settings: Settings) -> None:
     storage = create_storage(settings, prepared=is_prepared)
     if is_prepared:
         check_storage(settings, storage)
-    _storage = storage
+    else:
+        _storage = storage
 
 
 def _check_open_files(settings: Settings) -> None:

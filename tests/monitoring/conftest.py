@@ -4,6 +4,7 @@ import pytest
 
 from luna_image_store.app import create_app
 from luna_image_store.settings import load
+from luna_image_store.storage.factory import create_storage
 from tests.api.client import Client
 
 
@@ -22,7 +23,8 @@ class WatchedClient(Client):
 def make_client(root):
     def make(**settings):
         given = {"LUNA_SERVICE_METRICS__ENABLED": "true", "LOCAL_STORAGE__PATH": root, **settings}
-        return WatchedClient(create_app(load(environ={f"LUNA_IMAGE_STORE__{name}": str(value) for name, value in given.items()})))
+        loaded = load(environ={f"LUNA_IMAGE_STORE__{name}": str(value) for name, value in given.items()})
+        return WatchedClient(create_app(loaded, create_storage(loaded)))
 
     return make
 

@@ -49,6 +49,7 @@ def test_a_start_sweeps_the_storage_and_ends_the_draining_of_the_last_one(settin
     (tmp_path / "storage/.tmp").mkdir(parents=True)
     (tmp_path / "storage/.tmp/save").touch()
     (tmp_path / "draining").touch()
+    startup.check_startup(settings())
     options(settings())["on_starting"](SimpleNamespace(master_pid=0))
     assert list((tmp_path / "storage/.tmp").iterdir()) == []
     assert not (tmp_path / "draining").exists()
