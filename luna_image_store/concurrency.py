@@ -8,6 +8,8 @@ WORKERS_PER_CORE_ON_DISK = 2  # one computes while the threads of another wait f
 THREADS = 8  # requests wait for the disk or for S3
 CONNECTIONS_PER_THREAD = 1.5  # more would wait for a thread here while another worker has a free one
 
+MIN_CONNECTIONS = 12  # idle ones hold a place until HTTP.KEEPALIVE_TIMEOUT
+
 
 def workers(settings: Settings) -> int:
     """Count the worker processes."""
@@ -21,7 +23,7 @@ def threads(settings: Settings) -> int:
 
 def connections(settings: Settings) -> int:
     """Count the connections that a worker holds."""
-    return settings.http.connections or max(2, int(CONNECTIONS_PER_THREAD * threads(settings)))
+    return settings.http.connections or max(MIN_CONNECTIONS, int(CONNECTIONS_PER_THREAD * threads(settings)))
 
 
 def decodes(settings: Settings) -> int:

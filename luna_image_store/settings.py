@@ -53,7 +53,7 @@ class HttpSettings:
     workers: int = whole(0, "Worker processes. 0: two per core on a disk, one per core on S3.", 0, 1000)
     threads: int = whole(0, "Threads per worker: requests that it serves at once. 0: eight.", 0, 1000)
     connections: int = whole(
-        0, "Connections per worker, idle ones too; further ones wait. 0: one and a half per thread.", 0, 100_000
+        0, "Connections per worker, idle ones too; further ones wait. 0: one and a half per thread, at least 12.", 0, 100_000
     )
     request_timeout: int = whole(
         60,

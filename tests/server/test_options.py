@@ -29,8 +29,8 @@ def settings(tmp_path):
     [
         ({}, 2 * CORES, 8, 12),
         ({"STORAGE__TYPE": "s3"}, CORES, 8, 12),
-        ({"HTTP__WORKERS": "7", "HTTP__THREADS": "3"}, 7, 3, 4),
-        ({"HTTP__THREADS": "1"}, 2 * CORES, 1, 2),
+        ({"HTTP__WORKERS": "7", "HTTP__THREADS": "3"}, 7, 3, 12),
+        ({"HTTP__THREADS": "1"}, 2 * CORES, 1, 12),
         ({"HTTP__CONNECTIONS": "500"}, 2 * CORES, 8, 500),
     ],
     ids=["disk", "s3", "set", "one thread", "connections"],

@@ -318,8 +318,9 @@ def test_more_than_a_worker_holds_wait_and_are_served_all_the_same(start: Start)
 
 
 def test_clients_that_keep_connections_do_not_shut_others_out(start: Start) -> None:
-    service = start(HTTP__WORKERS=1, HTTP__THREADS=2, HTTP__KEEPALIVE_TIMEOUT=60)
-    with connections(service, 8, GET) as clients:
+    """An idle connection holds a place no longer than HTTP.KEEPALIVE_TIMEOUT."""
+    service = start(HTTP__WORKERS=1, HTTP__THREADS=2, HTTP__KEEPALIVE_TIMEOUT=1)
+    with connections(service, 20, GET) as clients:
         assert {status_of(client) for client in clients} == {200}
         assert service.get("/version").status_code == 200
 
