@@ -5,8 +5,10 @@ import random
 from fractions import Fraction
 from io import BytesIO
 
+import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageStat
 
+from luna_image_store.errors import BadImage
 from luna_image_store.imaging import render as imaging
 from luna_image_store.imaging.render import PREVIEW_SIZES, RenderSettings
 
@@ -100,3 +102,8 @@ def assert_previews(previews, upright, least=40):
     for longest, preview in previews.items():
         assert preview.mode in ("L", "RGB")
         assert psnr(preview, shrunk(upright, longest)) >= least, longest
+
+
+def assert_refused(data):
+    with pytest.raises(BadImage):
+        imaging.render(data, DEFAULT)

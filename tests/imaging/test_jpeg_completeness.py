@@ -1,34 +1,21 @@
 """A JPEG whose data end early is refused, also with an end marker behind them; nothing is logged of it."""
 
-import logging
 import re
 
 import pytest
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
 
 from .made import segment
-from .measure import DEFAULT, encoded, photo
+from .measure import DEFAULT, assert_refused, encoded, photo
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 EOI = b"\xff\xd9"
 COLORS = {"RGB": ("RGB", {}), "4:4:4": ("RGB", {"subsampling": "4:4:4"}), "grey": ("L", {}), "inks": ("CMYK", {})}
 SIZES = {"small": (64, 48), "no multiple of a block": (61, 47), "medium": (300, 200), "large": (1400, 1000)}
 CASES = [(size, colors) for size in SIZES for colors in COLORS if size != "large" or colors == "RGB"]
 every_case = pytest.mark.parametrize(("size", "colors"), CASES, ids=[f"{size} {colors}" for size, colors in CASES])
-
-
-@pytest.fixture(autouse=True)
-def quiet(caplog, capfd):
-    """A client's bad image is no event for an operator, whatever the libraries say of it."""
-    yield
-    assert not [record for record in caplog.get_records("call") if record.levelno > logging.INFO]
-    assert capfd.readouterr().err == ""
-
-
-def assert_refused(data):
-    with pytest.raises(BadImage):
-        render(data, DEFAULT)
 
 
 def made(size, colors, **options):

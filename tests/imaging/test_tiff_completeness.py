@@ -1,17 +1,17 @@
 """A TIFF one of whose pieces ends early is refused, in every packing and layout; nothing is logged of it."""
 
-import logging
 import struct
 import zlib
 
 import pytest
 
-from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
 
 from .made import change_tag, tiff
-from .measure import DEFAULT, encoded, photo
+from .measure import DEFAULT, assert_refused, encoded, photo
 from .tiff_page import ONE_STRIP, PACK, PACKINGS, STRIPS, TILES, boxes, pieces, tags
+
+pytestmark = pytest.mark.usefixtures("quiet")
 
 SIZE = WIDTH, HEIGHT = 48, 32
 PHOTO = photo(*SIZE)
@@ -20,19 +20,6 @@ LAYOUTS = [ONE_STRIP, STRIPS, TILES]
 BANDS = {"grey": (1, GREY.split()), "RGB": (2, PHOTO.split()), "inks": (5, PHOTO.convert("CMYK").split())}
 FAXES = {2: "tiff_ccitt", 3: "group3", 4: "group4"}
 FAX_NAMES = {2: "run lengths", 3: "group 3", 4: "group 4"}
-
-
-@pytest.fixture(autouse=True)
-def quiet(caplog, capfd):
-    """A client's bad image is no event for an operator, whatever the libraries say of it."""
-    yield
-    assert not [record for record in caplog.get_records("call") if record.levelno > logging.INFO]
-    assert capfd.readouterr().err == ""
-
-
-def assert_refused(data):
-    with pytest.raises(BadImage):
-        render(data, DEFAULT)
 
 
 def assert_taken(data):
