@@ -64,11 +64,10 @@ def check_startup(settings: Settings) -> None:
     if problem := pillow_problem(settings.images.allow_plain_pillow):
         raise SettingsError(problem)
     monitor.check(settings)
-    logs.configuration(settings.logger)
     _check_open_files(settings)
     if os.path.isdir(settings.http.drain_file):
         raise SettingsError(f"HTTP.DRAIN_FILE: {settings.http.drain_file} is a directory")
-    is_prepared = _current is not None and _current.local_storage == settings.local_storage
+    is_prepared = _current is not None and (_current.storage, _current.local_storage) == (settings.storage, settings.local_storage)
     storage = create_storage(settings, prepared=is_prepared)
     if is_prepared:
         check_storage(settings, storage)

@@ -246,6 +246,22 @@ def test_a_worker_that_starts_without_the_mount_makes_no_new_storage(start: Star
     assert service.get("/1/buckets").json() == ["pictures"]
 
 
+def test_a_reload_may_move_from_s3_to_a_disk(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    service = Service(tmp_path)
+    service.environment["LUNA_IMAGE_STORE_CONFIG"] = str(path)
+    keys = "ACCESS_KEY_ID = 'key'\nSECRET_ACCESS_KEY = 'secret'\n"
+    path.write_text(f"[STORAGE]\nTYPE = 's3'\n[S3]\nENDPOINT_URL = 'http://127.0.0.1:9'\n{keys}")
+    try:
+        service.start()
+        path.write_text("")
+        service.signal(signal.SIGHUP)
+        wait_until(lambda: service.get("/1/buckets").status_code == 200)
+        service.make_bucket()
+    finally:
+        service.end()
+
+
 def test_the_storage_is_for_the_service_and_its_group(start: Start) -> None:
     service = start()
     assert stat.S_IMODE(service.root.stat().st_mode) & 0o007 == 0
