@@ -8,16 +8,17 @@ What `put` and `write` promise: once one has returned, the record is whole, visi
 survives a power cut; when it has raised, nothing of it is visible.
 """
 
+import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from io import BytesIO
 
 from luna_image_store.errors import ImageNotFound, ObjectNotFound, RecordDamaged, RecordNotFound
-from luna_image_store.storage.record import Index, NewRecord, encode
+from luna_image_store.storage.record import BadRecord, Index, NewRecord, encode
 
 BUCKET_NAME = "^[a-z0-9-_]{1,255}$"
 ID = "^[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$"
@@ -27,6 +28,7 @@ TAIL_READ_SIZE = 32 * 1024  # bytes at the end of a record that hold the index a
 
 is_bucket_name = re.compile(BUCKET_NAME).fullmatch
 is_id = re.compile(ID).fullmatch
+logger = logging.getLogger(__name__)
 
 
 class Kind(Enum):
@@ -132,6 +134,27 @@ class ListingEntry:
     key: Key | None
     length: int
     modified: float
+
+
+@contextmanager
+def damage_reported(bucket: str, key: Key) -> Iterator[None]:
+    """Log bytes that are not a whole record, and raise RecordDamaged."""
+    try:
+        yield
+    except BadRecord as ex:
+        logger.error("damaged record: %s %s in bucket %s: %s", key.kind.folder, key.id, bucket, ex)
+        raise RecordDamaged(key.id) from ex
+
+
+def whole_preview(bucket: str, key: Key, index: Index, size: int, read: Callable[[int, int], bytes]) -> bytes | None:
+    """Return a preview, by `read(start, length)` of its record; None where there is none of this size, or a damaged one."""
+    if (part := index.parts.get(size)) is None:
+        return None
+    try:
+        return part.check(read(index.offset(size), part.length), f"preview {size}")
+    except BadRecord as ex:
+        logger.warning("image %s in bucket %s: %s; it is made anew", key.id, bucket, ex)
+        return None
 
 
 class Storage(ABC):

@@ -31,10 +31,12 @@ from luna_image_store.storage.base import (
     MemoryPayload,
     Storage,
     StoredRecord,
+    damage_reported,
     is_bucket_name,
+    whole_preview,
 )
 from luna_image_store.storage.disk import files, listing
-from luna_image_store.storage.record import BadRecord, Index, decode_index
+from luna_image_store.storage.record import Index, decode_index
 
 NO_RECORD = {errno.ENOENT, errno.ENOTDIR, errno.ENXIO}  # the last one: a stray socket
 
@@ -136,16 +138,12 @@ class DiskStorage(Storage):
         """Read the tail of the record, which nearly always holds the preview too."""
         with self._reading(bucket, key) as (descriptor, total):
             tail = files.read_tail(descriptor, total, TAIL_READ_SIZE)
-            index = decode_index(tail, total)
-            if (part := index.parts.get(size)) is None:
-                return index, None
-            start = index.offset(size) - (total - len(tail))
-            data = tail[start : start + part.length] if start >= 0 else files.read_at(descriptor, part.length, index.offset(size))
-            try:
-                return index, part.check(data, f"preview {size}")
-            except BadRecord as ex:
-                logger.warning("image %s in bucket %s: %s; it is made anew", key.id, bucket, ex)
-                return index, None
+            index, before = decode_index(tail, total), total - len(tail)
+
+            def read(start: int, length: int) -> bytes:
+                return tail[start - before :][:length] if start >= before else files.read_at(descriptor, length, start)
+
+            return index, whole_preview(bucket, key, index, size, read)
 
     def head(self, bucket: str, key: Key) -> Index:
         """Read the tail of the record."""
@@ -302,9 +300,7 @@ class DiskStorage(Storage):
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise key.not_found()
-                yield descriptor, status.st_size
-            except BadRecord as ex:
-                logger.error("damaged record: %s %s in bucket %s: %s", key.kind.folder, key.id, bucket, ex)
-                raise RecordDamaged(key.id) from ex
+                with damage_reported(bucket, key):
+                    yield descriptor, status.st_size
             finally:
                 os.close(descriptor)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,8 @@ from luna_image_store.storage.base import (
     MemoryPayload,
     Storage,
     StoredRecord,
+    damage_reported,
+    whole_preview,
 )
 from luna_image_store.storage.record import BadRecord, Index, decode_index, tail_length
 from luna_image_store.storage.s3.bucket_deletion import DEFAULT_LIMITS, BucketDeletions, DeletionLimits, delete_objects
@@ -204,7 +206,7 @@ class S3Storage(Storage):
     def _open(self, bucket: str, key: Key) -> StoredRecord:
         answer = self._get(bucket, key)
         body, total, etag = body_of(answer, bucket), answer["ContentLength"], answer["ETag"]
-        with ExitStack() as on_return, _judged(bucket, key):
+        with ExitStack() as on_return, damage_reported(bucket, key):
             on_return.callback(body.close)
             if total <= MAX_IN_MEMORY_PAYLOAD + TAIL_READ_SIZE:
                 data = body.read(total)
@@ -220,7 +222,7 @@ class S3Storage(Storage):
     def _read(self, bucket: str, key: Key) -> tuple[Index, Iterator[bytes]]:
         answer = self._get(bucket, key)
         body, total, etag = body_of(answer, bucket), answer["ContentLength"], answer["ETag"]
-        with ExitStack() as on_return, _judged(bucket, key):
+        with ExitStack() as on_return, damage_reported(bucket, key):
             on_return.callback(body.close)
             if total <= MAX_IN_MEMORY_PAYLOAD + TAIL_READ_SIZE:
                 data = body.read(total)
@@ -231,19 +233,14 @@ class S3Storage(Storage):
 
     def _preview(self, bucket: str, key: Key, size: int) -> tuple[Index, bytes | None]:
         tail = self._tail(bucket, key)
-        index = tail.index
-        if (part := index.parts.get(size)) is None:
-            return index, None
-        start = index.offset(size) - (tail.total - len(tail.data))
-        if start >= 0:
-            data = tail.data[start : start + part.length]
-        else:
-            data = self._part(bucket, key, tail.etag, index.offset(size), part.length).read(part.length)
-        try:
-            return index, part.check(data, f"preview {size}")
-        except BadRecord as ex:
-            logger.warning("image %s in bucket %s: %s; it is made anew", key.id, bucket, ex)
-            return index, None
+        before = tail.total - len(tail.data)
+
+        def read(start: int, length: int) -> bytes:
+            if start >= before:
+                return tail.data[start - before :][:length]
+            return self._part(bucket, key, tail.etag, start, length).read(length)
+
+        return tail.index, whole_preview(bucket, key, tail.index, size, read)
 
     def _head(self, bucket: str, key: Key) -> Index:
         answer = self._s3("read", "head_object", bucket, key)
@@ -258,7 +255,7 @@ class S3Storage(Storage):
     def _tail(self, bucket: str, key: Key, etag: str | None = None) -> Tail:
         """Read the last bytes of a record, more where its index needs more. `etag`: of the object that it must be."""
         condition = {"IfMatch": etag} if etag else {}
-        with _judged(bucket, key):
+        with damage_reported(bucket, key):
             try:
                 answer = self._get(bucket, key, Range=f"bytes=-{TAIL_READ_SIZE}", **condition)
             except RangeRefused as ex:
@@ -294,13 +291,3 @@ def _steady(read: Callable[[], Read]) -> Read:
         with suppress(RecordReplaced):
             return read()
     return read()
-
-
-@contextmanager
-def _judged(bucket: str, key: Key) -> Iterator[None]:
-    """Tell of bytes that are no record."""
-    try:
-        yield
-    except BadRecord as ex:
-        logger.error("damaged record: %s %s in bucket %s: %s", key.kind.folder, key.id, bucket, ex)
-        raise RecordDamaged(key.id) from ex
