@@ -7,7 +7,6 @@ from luna_image_store.settings import Settings
 WORKERS_PER_CORE_ON_DISK = 2  # one computes while the threads of another wait for Python's lock
 THREADS = 8  # requests wait for the disk or for S3
 CONNECTIONS_PER_THREAD = 1.5  # more would wait for a thread here while another worker has a free one
-
 MIN_CONNECTIONS = 12  # idle ones hold a place until HTTP.KEEPALIVE_TIMEOUT
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from luna_image_store.server.counters import METRICS_VARIABLE, metrics_directory, remove_left_counters
+from luna_image_store.server.counters import METRICS_VARIABLE, is_counting, metrics_directory, remove_left_counters
 from luna_image_store.server.startup import sweep_storage
 from luna_image_store.settings import Settings, SettingsError
 
@@ -77,14 +77,14 @@ class Hooks:
 
     def child_exit(self, server: Any, worker: Any) -> None:
         """Forget what a worker that has ended was doing, also if metrics are off by now."""
-        if metrics_directory.cache_info().currsize:
+        if is_counting():
             from luna_image_store.monitoring.prometheus import forget
 
             forget(metrics_directory(), worker.slot)
 
     def on_exit(self, server: Any) -> None:
         """Remove the counters."""
-        if metrics_directory.cache_info().currsize:
+        if is_counting():
             rmtree(metrics_directory(), ignore_errors=True)
 
 

@@ -1,17 +1,16 @@
 """gunicorn's options, made from the settings."""
 
-import os
 import sys
 from typing import Any
 
 from gunicorn.glogging import Logger
 
 from luna_image_store import concurrency
+from luna_image_store.server.counters import SHARED_MEMORY
 from luna_image_store.server.hooks import Hooks
 from luna_image_store.server.worker import Worker
 from luna_image_store.settings import Settings
 
-HEARTBEAT_DIRECTORY = "/dev/shm"  # noqa: S108  # in memory: a heartbeat never waits for a disk
 MIN_WORKER_TIMEOUT = 5  # seconds: an idle worker shows that it is alive once a second
 CLIENT_TIMEOUTS = (BlockingIOError, TimeoutError)
 
@@ -47,7 +46,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "timeout": max(http.request_timeout, MIN_WORKER_TIMEOUT),
         "graceful_timeout": http.graceful_timeout,
         "keepalive": http.keepalive_timeout,
-        "worker_tmp_dir": HEARTBEAT_DIRECTORY if os.access(HEARTBEAT_DIRECTORY, os.W_OK) else None,
+        "worker_tmp_dir": str(SHARED_MEMORY),
         "control_socket_disable": True,
         "permit_unconventional_http_method": True,  # the application refuses the methods that it lacks
         "forwarder_headers": "",  # no header of a client changes what its request is
