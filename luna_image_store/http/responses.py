@@ -44,9 +44,8 @@ def send(req: falcon.Request, resp: falcon.Response, content: StoredContent, wit
 def _narrow(req: falcon.Request, content: StoredContent) -> range | None:
     """Narrow the payload to the range that the client wants, and return it; None where it gets the whole."""
     try:
-        part = requested_range(req, content)
-        wanted = part or range(content.payload.length)
-        content.payload.set_range(wanted.start, len(wanted))
+        if part := requested_range(req, content):
+            content.payload.set_range(part.start, len(part))
     except Exception:
         content.payload.close()
         raise
