@@ -47,7 +47,7 @@ def serve(path: str | None, check: bool) -> None:
 def config(check: bool, show: bool, path: str | None) -> None:
     """Print the settings in effect as JSON, secrets masked.
 
-    Exit codes: 0 the settings are good. 2 they are not, and the fault was told.
+    Exit codes: 0 settings valid. 2 settings invalid; the error is on stderr.
     """
     from luna_image_store.imaging.pillow import pillow_problem
     from luna_image_store.settings import SettingsError, load, masked, origins

@@ -18,7 +18,7 @@ def export(folder: str, bucket: str, previews: bool, path: str | None, parallel:
 
     What is there already is not written again. So it may be interrupted and run again. Nothing is removed from DIR.
 
-    Exit codes: 0 all is written. 1 something is damaged or failed. 2 the arguments or settings won't do. 130 interrupted.
+    Exit codes: 0 all is written. 1 something is damaged or failed. 2 the arguments or settings are invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.export.job import Export

@@ -39,7 +39,7 @@ def import_(
     Each file is taken as by a PUT: converted, with previews, within the limits of the settings. What can't be taken has a row
     too, with the error. With a CSV that is there already it goes on where that ends, and tries again what failed.
 
-    Exit codes: 0 all files are taken. 1 some are not. 2 the arguments or settings won't do. 130 interrupted.
+    Exit codes: 0 all files are taken. 1 some are not. 2 the arguments or settings are invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.import_.job import Import

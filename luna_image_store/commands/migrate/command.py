@@ -22,7 +22,7 @@ def _time(context: click.Context, parameter: click.Parameter, text: str | None) 
 @BUCKETS_OPTION
 @click.option("--since", callback=_time, metavar="TIME", help="Only records that were saved at this time or later.")
 @click.option("--delete", is_flag=True, help="Also delete at DST, in these buckets, each record that SRC does not have.")
-@click.option("--dry-run", is_flag=True, help="Compare, tell what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Compare, report what would be done, and do nothing.")
 @click.option(
     "--read-back/--no-read-back",
     default=True,
@@ -46,10 +46,10 @@ def migrate(
     SRC and DST are settings files, or disk:PATH. In place of the environment variables of a service they have
     LUNA_IMAGE_STORE_SRC__SECTION__KEY and LUNA_IMAGE_STORE_DST__SECTION__KEY, for secrets for example.
 
-    What is there already is passed over. So it may be interrupted, and is run again to go on, or to move what has
+    Records that DST has already are skipped. So it may be interrupted, and is run again to go on, or to move what has
     changed since. SRC stays as it is.
 
-    Exit codes: 0 all is there. 1 something is damaged or failed, and was told. 2 the arguments or settings won't do.
+    Exit codes: 0 all is there. 1 a record is damaged or failed, and was reported. 2 the arguments or settings are invalid.
     130 interrupted.
     """
     from luna_image_store.commands import exit_codes, targets

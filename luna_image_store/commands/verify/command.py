@@ -38,8 +38,8 @@ def verify(
 
     It may run beside the service, be interrupted, and be run again.
 
-    Exit codes: 0 all records are good, or are again after --repair. 1 something is damaged or could not be read, and was
-    told. 2 the arguments or settings won't do. 130 interrupted.
+    Exit codes: 0 all records are good, or are again after --repair. 1 a record is damaged or could not be read, and was
+    reported. 2 the arguments or settings are invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.report import Report
