@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run swift test test-fast fuzz lint types docs bench dist try-install clean
+.PHONY: help setup run swift test coverage test-fast test-long lint types docs bench dist try-install clean
 
 PYTHON ?= python3
 BENCH ?= --publish
@@ -25,16 +25,21 @@ swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: 
 	scripts/need-tools python3-swift
 	$(BIN)/python -m tests.swift var/swift
 
-test: setup $(PLAIN_PILLOW)/.installed ## Run all tests, with coverage
+test: setup $(PLAIN_PILLOW)/.installed ## Run all tests; takes some ten minutes
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
+
+coverage: ## Run all tests, and report which lines and branches they do not reach; takes half as long again
+	$(MAKE) test PYTEST="--cov --cov-report=term"
 
 test-fast: setup ## Run the tests of units, of the interface and of the storage on a disk; takes less than a minute
 	$(BIN)/pytest --numprocesses 2 --quiet -m 'not moto' tests/test_*.py tests/api tests/commands tests/http tests/server \
 		tests/storage/test_disk.py tests/storage/test_probe.py tests/storage/test_record.py
 
-fuzz: setup ## Upload 20,000 damaged images to services whose memory is poisoned; takes some minutes
-	MUTATED_FILES=20000 $(BIN)/pytest -s tests/system/test_mutation.py
+test-long: setup ## Run the long forms of tests: damaged images, reloads, kills, a slow upload; takes half an hour
+	MUTATED_FILES=20000 RELOADS=200 KILLS=20 LONG_UPLOAD=1024 MIGRATED_IMAGES=1000 $(BIN)/pytest -s \
+		tests/system/test_mutation.py tests/system/test_restarts.py tests/system/test_kill.py \
+		tests/system/test_large.py tests/system/test_migrate.py
 
 lint: $(INSTALLED) ## Check style and format
 	$(BIN)/ruff check $(CODE)

@@ -9,7 +9,7 @@ from luna_image_store.http import schemas
 from luna_image_store.http.openapi import to_yaml
 from luna_image_store.http.routes import ROUTES
 
-DOCUMENT = yaml.safe_load(to_yaml(ROUTES))
+DOCUMENT = yaml.load(to_yaml(ROUTES), yaml.CSafeLoader)
 METHODS = ("get", "head", "post", "put", "delete")
 ROUTED = {(path, method) for path, resource in ROUTES.items() for method in METHODS if hasattr(resource, f"on_{method}")}
 OPERATIONS = {(path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()}

@@ -132,7 +132,7 @@ class Service(Endpoint):
 
     def start(self, *command: str) -> "Service":
         process = self.launch(*command)
-        wait_until(lambda: process.poll() is not None or self._is_ready(), 60)
+        wait_until(lambda: process.poll() is not None or self._is_ready(), 60, pause=0.05)
         assert process.poll() is None, self.log()
         return self
 

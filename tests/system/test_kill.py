@@ -1,5 +1,6 @@
 """Killed again and again under load, as by a power cut that spares the page cache: what was acknowledged is there, whole."""
 
+import os
 import random
 import threading
 import time
@@ -14,7 +15,7 @@ from .kept import Kept, OnDisk
 from .pictures import marked, picture, size_of
 from .service import Service
 
-ROUNDS, ROUNDS_ON_S3 = 20, 3
+KILLS, KILLS_ON_S3 = int(os.environ.get("KILLS", "6")), 2
 CLIENTS = 4
 MIB = 2**20
 IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
@@ -100,7 +101,7 @@ def test_keeps_what_it_acknowledged_when_it_is_killed_under_load(start: Start, k
     service.make_bucket()
     clients = [Client(service, seed) for seed in range(CLIENTS)]
     noise = random.Random(0)
-    for _ in range(ROUNDS if isinstance(kept, OnDisk) else ROUNDS_ON_S3):
+    for _ in range(KILLS if isinstance(kept, OnDisk) else KILLS_ON_S3):
         before = [dict(client.possible) for client in clients]
         stop = threading.Event()
         with ThreadPoolExecutor() as pool:

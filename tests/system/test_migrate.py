@@ -22,7 +22,7 @@ from .kept import OnS3
 from .pictures import marked, picture
 from .service import Service
 
-PICTURES = 200
+PICTURES = int(os.environ.get("MIGRATED_IMAGES", "80"))
 ACCOUNT = str(UUID(int=1, version=4))
 KEYS = {"_SRC__S3__SECRET_ACCESS_KEY": "testing", "_DST__S3__SECRET_ACCESS_KEY": "testing"}
 SECOND = "e7bb6d5b-0d1c-4a55-8a1f-4a6f4f0e2c11"
@@ -98,12 +98,12 @@ def test_moves_to_s3_and_back_byte_for_byte_though_it_is_killed_five_times(
     on_s3 = settings_file(tmp_path / "s3.toml", account)
     for kills in range(1, 4):
         with running("migrate", f"disk:{filled}", on_s3, **KEYS) as process:
-            wait_for(process, kept.ids, 40 * kills)
+            wait_for(process, kept.ids, PICTURES // 5 * kills)
             kill(process)
     assert luna("migrate", f"disk:{filled}", on_s3, **KEYS).code == 0
     for kills in range(1, 3):
         with running("migrate", on_s3, f"disk:{target}", **KEYS) as process:
-            wait_for(process, lambda: list(tree(target)), 50 * kills)
+            wait_for(process, lambda: list(tree(target)), PICTURES // 4 * kills)
             kill(process)
     last = luna("migrate", on_s3, f"disk:{target}", **KEYS)
     assert last.code == 0

@@ -23,7 +23,7 @@ from PIL import Image
 from .pictures import picture
 from .service import Service
 
-FILES = int(os.environ.get("MUTATED_FILES", "3000"))  # `make fuzz` takes more
+FILES = int(os.environ.get("MUTATED_FILES", "3000"))
 CLIENTS, SEED = 3, 20_260
 GROWTH = 24  # megabytes; what one picture of the largest size may leave behind
 SLOWEST = 5

@@ -127,6 +127,11 @@ def test_a_stop_gives_a_connection_the_time_to_speak(tmp_path: Path) -> None:
     try:
         (worker,) = service.start().workers()
         with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))  # behind the connections that found out whether the service is ready
+            client.sendall(GET)
+            assert read_answer(client)
+        wait_until(lambda: len(worker.net_connections("unix")) == 1)
+        with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(60)
             client.connect(str(path))
             wait_until(lambda: len(worker.net_connections("unix")) > 1)
