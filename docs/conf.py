@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 from luna_image_store import __version__
 from luna_image_store.errors import ServiceError
 from luna_image_store.monitoring import metric_definitions
+from luna_image_store.setting_fields import check_address, check_url
 from luna_image_store.settings import PREFIX, SECTION_TYPES, SECTIONS
 
 project = "luna-image-store"
@@ -28,6 +29,7 @@ html_copy_source = False
 html_show_copyright = False
 
 KINDS = {fields.Boolean: "`true` or `false`", fields.Dict: "a table of texts", fields.String: "any text"}
+CHECKS = {check_address: "`HOST:PORT` or `unix:PATH`", check_url: "a URL with `http` or `https`, or an empty text"}
 
 
 def table(*rows: Iterable[str]) -> Iterator[str]:
@@ -37,17 +39,18 @@ def table(*rows: Iterable[str]) -> Iterator[str]:
 
 
 def allowed(field: fields.Field[Any]) -> str:
-    """Say which values a setting may have."""
-    match next(iter(field.validators), None):
+    """Describe the values that a setting allows."""
+    match first := next(iter(field.validators), None):
         case validate.OneOf(choices=choices):
             return ", ".join(f"`{choice}`" for choice in choices)
         case validate.Range(min=least, max=most, min_inclusive=inclusive):
-            return f"{least} to {most}" if most is not None else f"{least} or more" if inclusive else f"more than {least}"
+            from_least = f"{least}" if inclusive else f"more than {least}"
+            return f"{from_least} to {most}" if most is not None else f"{from_least} or more"
         case validate.Regexp(regex=regex):
-            return f"`{regex.pattern!s}`"
+            return f"`{regex.pattern!s}`".replace(r"\Z", "")
         case validate.Length(min=1):
             return "a text, not empty"
-    return KINDS[type(field)]
+    return CHECKS.get(first) or KINDS[type(field)]
 
 
 def settings() -> Iterator[str]:
@@ -62,8 +65,8 @@ def settings() -> Iterator[str]:
 
 
 def text(field: fields.Field[Any]) -> str:
-    """Give the help of a setting, and tell where its value is a secret."""
-    secret = " A secret: masked wherever settings are shown." if field.metadata["secret"] else ""
+    """Return the help of a setting, with a note if the value is a secret."""
+    secret = " The value is a secret and is masked in all output." if field.metadata["secret"] else ""
     return f"{field.metadata['description']}{secret}"
 
 

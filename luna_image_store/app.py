@@ -85,5 +85,5 @@ def _on_http_error(req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPEr
 
 
 def _on_fault(req: falcon.Request, resp: falcon.Response, ex: Exception, params: object) -> None:
-    logger.exception("unexpected fault")
+    logger.exception("unhandled error")
     _on_service_error(req, resp, errors.InternalError(), params)

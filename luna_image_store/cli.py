@@ -41,8 +41,8 @@ def serve(path: str | None, check: bool) -> None:
 
 
 @main.command()
-@click.option("--check", is_flag=True, help="Say whether the settings are good, and print nothing else. Nothing is opened.")
-@click.option("--show", is_flag=True, help="Print each setting on a line, with where its value comes from.")
+@click.option("--check", is_flag=True, help="Check the settings only, and print OK or the error. The storage is not opened.")
+@click.option("--show", is_flag=True, help="Print each setting on a line, with the source of its value.")
 @CONFIG_OPTION
 def config(check: bool, show: bool, path: str | None) -> None:
     """Print the settings in effect as JSON, secrets masked.

@@ -98,7 +98,7 @@ def _check_folder(path: str) -> None:
         with TemporaryFile(dir=path):
             pass
     except OSError as ex:
-        raise SettingsError(f"LUNA_IMAGE_STORE_LOGGER.FOLDER_WITH_LOGS: {path} can't be used: {ex}") from ex
+        raise SettingsError(f"LUNA_IMAGE_STORE_LOGGER.FOLDER_WITH_LOGS: cannot use {path}: {ex}") from ex
 
 
 def _formatter(settings: LoggerSettings) -> logging.Formatter:

@@ -1,7 +1,7 @@
-"""The settings: sections of keys, each declared once with its type, default and help; the only reader of the environment.
+"""The settings: sections of keys, each declared once with type, default and help. Only this module reads the environment.
 
-Defaults < a TOML file < environment variables LUNA_IMAGE_STORE__SECTION__KEY. What is not declared here, or has a bad value,
-stops the start and is named.
+Environment variables LUNA_IMAGE_STORE__SECTION__KEY override a TOML file, and the file overrides the defaults. An unknown
+setting or an invalid value raises SettingsError.
 """
 
 import dataclasses
@@ -35,136 +35,167 @@ Given = dict[str, dict[str, Any]]
 
 
 class SettingsError(RuntimeError):
-    """A setting is unknown or has a bad value; the message names it and where it came from.
+    """A setting is unknown or has an invalid value. The message names the setting and its source.
 
-    gunicorn prints a RuntimeError at its start without a traceback.
+    gunicorn prints a RuntimeError at start without a traceback.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Where the service listens, and how many requests it works on at once."""
+    """The address of the service, its workers and threads, and its timeouts."""
 
     bind: str = text(
         "127.0.0.1:5020",
-        "Address and port, or `unix:` and the path of a socket. Changes with a restart only; not used with a socket of systemd.",
+        "Address to listen on: `HOST:PORT`, or `unix:PATH` for a unix socket. A change needs a restart. Ignored if systemd passes "
+        "a socket.",
         check_address,
     )
-    workers: int = whole(0, "Worker processes. 0: two per core on a disk, one per core on S3.", 0, 1000)
-    threads: int = whole(0, "Threads per worker: requests that it serves at once. 0: eight.", 0, 1000)
+    workers: int = whole(0, "Number of worker processes. 0: two per core on a disk, one per core on S3.", 0, 1000)
+    threads: int = whole(
+        0, "Threads per worker: the number of requests that a worker serves at the same time. 0: 8 threads.", 0, 1000
+    )
     connections: int = whole(
-        0, "Connections per worker, idle ones too; further ones wait. 0: one and a half per thread, at least 12.", 0, 100_000
+        0,
+        "Maximum number of connections per worker, including idle connections. Further connections wait. 0: 1.5 per thread, at "
+        "least 12.",
+        0,
+        100_000,
     )
     request_timeout: int = whole(
         60,
-        "Seconds after which a connection is closed on which the client neither sends what it announced nor reads its answer, "
-        "and after which a worker that hangs is replaced.",
+        "Seconds to wait for the next bytes of a request, or for the client to read the response. Then the connection is closed. "
+        "A worker that hangs for this time is replaced.",
         1,
         DAY,
     )
     keepalive_timeout: int = whole(
-        5, "Seconds that an idle connection is kept. 0: none is. A balancer must give up its own before.", 0, DAY
+        5,
+        "Seconds to keep an idle connection open. 0: close each connection after its request. Set a shorter time for idle "
+        "connections in the load balancer.",
+        0,
+        DAY,
     )
-    graceful_timeout: int = whole(30, "Seconds that running requests have to end when the service stops or reloads.", 1, DAY)
+    graceful_timeout: int = whole(30, "Seconds that running requests have to finish when the service stops or reloads.", 1, DAY)
     drain_file: str = text(
         "./var/draining",
-        "While this file exists, `/readyz` says 503 and balancers turn away. `luna-image-store drain` makes it, a start "
-        "removes it.",
+        "While this file exists, `/readyz` answers 503, so that load balancers send no more requests. `luna-image-store drain` "
+        "creates the file; a start removes it.",
         validate.Length(1),
     )
-    drain_time: int = whole(0, "Seconds for which `luna-image-store drain` waits: what a balancer needs to turn away.", 0, DAY)
+    drain_time: int = whole(
+        0, "Seconds that `luna-image-store drain` waits for load balancers to notice that the service is draining.", 0, DAY
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Where pictures and objects are kept."""
+    """The type of the storage."""
 
-    type: str = choice("disk", "`disk`: a local directory, see LOCAL_STORAGE. `s3`: an S3 service, see S3.", "disk", "s3")
+    type: str = choice(
+        "disk", "`disk`: a local directory, see section LOCAL_STORAGE. `s3`: an S3 service, see section S3.", "disk", "s3"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LocalStorageSettings:
     """The storage on a local disk."""
 
-    path: str = text("./var/storage", "Directory that holds the buckets; made at start where it is missing.", validate.Length(1))
+    path: str = text("./var/storage", "Root directory of the buckets. A start creates it if it is missing.", validate.Length(1))
     durable: bool = switch(
         True,
-        "Wait until a save has reached the disk before it is acknowledged. "
-        "`false` is faster, and a power cut takes the saves of the last seconds.",
+        "`true`: acknowledge a save when the record is on the disk. `false`: acknowledge it earlier; a power cut loses the saves "
+        "of the last seconds.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """The storage on S3: Amazon's, or a service of your own that speaks its language."""
+    """The storage on S3: Amazon S3 or a compatible service."""
 
-    endpoint_url: str = text("", "URL of the S3 service; empty: Amazon's, by region.", check_url)
-    region: str = text("", "Region, in which buckets are made too; empty: as the AWS environment says.")
-    access_key_id: str = text("", "Access key; empty: the usual AWS chain (environment, profile, instance role).")
-    secret_access_key: str = text("", "Secret key that goes with ACCESS_KEY_ID.", secret=True)
-    addressing_style: str = choice("auto", "How a bucket is addressed: in the path or as a host.", "auto", "path", "virtual")
-    connect_timeout: float = seconds(5.0, "Seconds to wait for a connection.")
-    read_timeout: float = seconds(30.0, "Seconds to wait for the next bytes.")
-    max_attempts: int = whole(3, "Times that a request is tried in all, with pauses of growing, random length.")
-    max_connections: int = whole(
-        0, "Connections per worker that are kept. 0: one per thread, and eight to look up the owners of many at once.", 0
+    endpoint_url: str = text("", "URL of the S3 service. Empty: Amazon S3 in the region.", check_url)
+    region: str = text("", "Region of the S3 service; new buckets are created in it. Empty: the region of the AWS environment.")
+    access_key_id: str = text("", "Access key. Empty: the AWS credential chain (environment, profile, instance role).")
+    secret_access_key: str = text("", "Secret key for ACCESS_KEY_ID.", secret=True)
+    addressing_style: str = choice(
+        "auto",
+        "Place of the bucket name in the URL: `path`, or `virtual` for the host name. `auto`: chosen by boto3.",
+        "auto",
+        "path",
+        "virtual",
     )
-    verify_ssl: bool = switch(True, "Check the certificate of the S3 service.")
+    connect_timeout: float = seconds(5.0, "Seconds to wait for a connection to the S3 service.")
+    read_timeout: float = seconds(30.0, "Seconds to wait for the next bytes of a response of the S3 service.")
+    max_attempts: int = whole(
+        3, "Maximum number of attempts per request to S3, the first one included. The pauses between them grow."
+    )
+    max_connections: int = whole(
+        0, "Maximum number of open connections to S3 per worker. 0: one per thread, and 8 more to look up owners in parallel.", 0
+    )
+    verify_ssl: bool = switch(True, "Verify the certificate of the S3 service.")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """How pictures are taken and rendered."""
+    """Limits of images, and the quality of the JPEGs made from them."""
 
-    jpeg_quality: int = whole(95, "Quality of the JPEG that a picture of another format becomes, 1 to 100.", 1, 100)
+    jpeg_quality: int = whole(95, "JPEG quality of stored images that were not uploaded as JPEG, 1 to 100.", 1, 100)
     preview_quality: int = whole(
-        90, "JPEG quality of previews, 1 to 100; from 75 up they are at their best for their bytes.", 1, 100
+        90, "JPEG quality of previews, 1 to 100. From 75 up, previews have the best quality for their size.", 1, 100
     )
     background: str = text(
-        "#ffffff", "What transparent pictures are laid on, as `#rrggbb`.", validate.Regexp(r"^#[0-9a-fA-F]{6}\Z")
+        "#ffffff", "Background color of transparent images, as `#rrggbb`.", validate.Regexp(r"^#[0-9a-fA-F]{6}\Z")
     )
-    max_size: int = whole(64 * 2**20, "Largest picture in bytes.")
-    max_pixels: int = whole(75_000_000, "Largest picture in pixels, checked before it is decoded.")
-    allow_plain_pillow: bool = switch(False, "Start with plain Pillow 12.3 or later, on machines that are not x86-64.")
+    max_size: int = whole(64 * 2**20, "Maximum size of an uploaded image in bytes.")
+    max_pixels: int = whole(75_000_000, "Maximum number of pixels of an image. Larger images are refused before they are decoded.")
+    allow_plain_pillow: bool = switch(
+        False, "Allow plain Pillow 12.3 or later in place of Pillow-SIMD, for machines that are not x86-64."
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectSettings:
-    """How objects are taken."""
+    """Limits of objects."""
 
-    max_size: int = whole(2**30, "Largest object in bytes.")
+    max_size: int = whole(2**30, "Maximum size of an object in bytes.")
 
 
 @dataclass(frozen=True, slots=True)
 class LoggerSettings:
-    """What is logged, and where to."""
+    """Level, format and destination of the log."""
 
-    log_level: str = choice("INFO", "The least level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR")
-    log_time: str = choice("LOCAL", "Time zone of the time stamps.", "LOCAL", "UTC")
-    log_to_stdout: bool = switch(True, "Log to standard output.")
-    log_to_file: bool = switch(False, "Log to `luna-image-store.log` in FOLDER_WITH_LOGS.")
-    folder_with_logs: str = text("./var/logs", "Directory of the log files; made at start where it is missing.", validate.Length(1))
-    max_log_file_size: int = whole(1024, "Megabytes after which a log file is rotated; five old ones are kept. 0: never.", 0)
-    format: str = choice("default", "`default`: a line of text; `json`: a JSON object per line.", "default", "json")
+    log_level: str = choice("INFO", "Lowest level that is logged.", "DEBUG", "INFO", "WARNING", "ERROR")
+    log_time: str = choice("LOCAL", "Time zone of the time stamps: local time or UTC.", "LOCAL", "UTC")
+    log_to_stdout: bool = switch(True, "Write the log to standard output.")
+    log_to_file: bool = switch(False, "Write the log to the file `luna-image-store.log` in FOLDER_WITH_LOGS.")
+    folder_with_logs: str = text(
+        "./var/logs", "Directory of the log files. A start creates it if it is missing.", validate.Length(1)
+    )
+    max_log_file_size: int = whole(
+        1024, "Size in megabytes at which the log file is rotated. Five old files are kept. 0: no rotation.", 0
+    )
+    format: str = choice("default", "`default`: a line of text per entry. `json`: a JSON object per line.", "default", "json")
 
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
-    """A point per request, for InfluxDB 2."""
+    """Monitoring points for InfluxDB 2, one per request."""
 
-    send_data_for_monitoring: bool = switch(False, "Send the points.")
-    use_ssl: bool = switch(False, "Use https.")
-    host: str = text("127.0.0.1", "Host of the InfluxDB server.")
+    send_data_for_monitoring: bool = switch(False, "Send points to InfluxDB.")
+    use_ssl: bool = switch(False, "Connect to InfluxDB with HTTPS.")
+    host: str = text("127.0.0.1", "Host name of the InfluxDB server.")
     port: int = whole(8086, "Port of the InfluxDB server.", 1, 65535)
     organization: str = text("luna", "Organization in InfluxDB.")
     token: str = text(
         "",
-        "Token for InfluxDB.",
-        validate.Regexp(r"[!-~]*\Z", error="Must be printable ASCII without spaces."),  # else an error of its header would show it
+        "API token of InfluxDB.",
+        validate.Regexp(
+            r"[!-~]*\Z", error="Must be printable ASCII without spaces."
+        ),  # an error about an invalid header would show the token
         secret=True,
     )
     bucket: str = text("luna_monitoring", "Bucket in InfluxDB.")
-    flushing_period: float = seconds(1.0, "Seconds between two batches.")
+    flushing_period: float = seconds(1.0, "Seconds between two batches of points.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +204,15 @@ class MetricsSettings:
 
     enabled: bool = switch(False, "Serve metrics at `/metrics`.")
     extra_labels: Mapping[str, str] = setting(
-        fields.Dict, {}, "Labels that every metric gets.", check_labels, keys=fields.String(), values=fields.String()
+        fields.Dict, {}, "Labels to add to every metric.", check_labels, keys=fields.String(), values=fields.String()
     )
 
 
 @dataclass(frozen=True, slots=True)
 class TracingSettings:
-    """Traces by OpenTelemetry; needs the extra `luna-image-store[tracing]`."""
+    """Traces with OpenTelemetry. They need the extra `luna-image-store[tracing]`."""
 
-    enabled: bool = switch(False, "Send traces to where the environment variables `OTEL_*` say.")
+    enabled: bool = switch(False, "Send traces to the collector that the environment variables `OTEL_*` name.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +232,10 @@ class Settings:
 
 
 class SectionSchema(Schema):
-    """Base of the schemas of sections, which are made of the fields that these declare."""
+    """Base of the schemas of sections. Their fields are those that the dataclasses declare."""
 
     class Meta:
-        """Refuse keys that are not declared."""
+        """Refuse unknown keys."""
 
         unknown = RAISE
 
@@ -219,9 +250,9 @@ SECTIONS: Mapping[str, Schema] = {name: _schema(kind) for name, kind in SECTION_
 
 
 def load(path: str | None = None, environ: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> Settings:
-    """Load the settings, or raise SettingsError. `path` of the TOML file: as given, else LUNA_IMAGE_STORE_CONFIG, else none.
+    """Load the settings from the TOML file at `path`, by default the file that LUNA_IMAGE_STORE_CONFIG names, if any.
 
-    Variables of the environment whose names begin with `prefix` win over the file.
+    Environment variables whose names begin with `prefix` override the file. Raise SettingsError for an invalid setting.
     """
     given, origin = _given(path, environ, prefix)
     sections = {section.name: _load_section(section.metadata["name"], given, origin) for section in dataclasses.fields(Settings)}
@@ -229,7 +260,7 @@ def load(path: str | None = None, environ: Mapping[str, str] = os.environ, prefi
 
 
 def origins(path: str | None = None, environ: Mapping[str, str] = os.environ) -> Mapping[tuple[str, str], str]:
-    """Tell for each section and key that is given, and not left to its default, where it is."""
+    """Return the source of each setting that is given: the path of the file or the name of the variable, by section and key."""
     return _given(path, environ, PREFIX)[1]
 
 
@@ -251,11 +282,11 @@ def _given(path: str | None, environ: Mapping[str, str], prefix: str) -> tuple[G
     for variable in sorted(name for name in environ if name.startswith(prefix)):
         section, _, key = variable.removeprefix(prefix).partition("__")
         if section not in SECTIONS or key not in SECTIONS[section].fields:
-            raise SettingsError(f"environment variable {variable}: there is no such setting")
+            raise SettingsError(f"environment variable {variable}: no such setting")
         given.setdefault(section, {})[key] = _parse(SECTIONS[section].fields[key], environ[variable])
         origin[section, key] = variable
     if unknown := given.keys() - SECTIONS.keys():
-        raise SettingsError(f"{path}: there is no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+        raise SettingsError(f"{path}: no such section: {', '.join(sorted(unknown))}; the sections are {', '.join(SECTIONS)}")
     return given, origin
 
 
@@ -264,13 +295,13 @@ def _read_file(path: str) -> Given:
         content = tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as ex:
         raise SettingsError(f"settings file {path}: {ex}") from ex
-    if stray := [name for name, value in content.items() if not isinstance(value, dict)]:
-        raise SettingsError(f"settings file {path}: {', '.join(stray)} stands outside of a [SECTION]")
+    if outside := [name for name, value in content.items() if not isinstance(value, dict)]:
+        raise SettingsError(f"settings file {path}: {', '.join(outside)} is outside of a [SECTION]")
     return content
 
 
 def _parse(field: fields.Field[Any], text: str) -> object:
-    """Read an environment variable: texts as they are, anything else as a TOML value (`8`, `0.5`, `true`, `{a = "b"}`)."""
+    """Parse an environment variable: a text as it is, any other value as TOML (`8`, `0.5`, `true`, `{a = "b"}`)."""
     if isinstance(field, fields.String):
         return text
     try:
@@ -284,8 +315,8 @@ def _load_section(name: str, given: Given, origin: Mapping[tuple[str, str], str]
     try:
         values: dict[str, Any] = SECTIONS[name].load(given.get(name, {}))
     except ValidationError as ex:
-        faults = (f"{name}.{key}: {_words(reasons)} (from {origin[name, key]})" for key, reasons in ex.messages_dict.items())
-        raise SettingsError("; ".join(faults)) from ex
+        problems = (f"{name}.{key}: {_words(reasons)} (from {origin[name, key]})" for key, reasons in ex.messages_dict.items())
+        raise SettingsError("; ".join(problems)) from ex
     return SECTION_TYPES[name](**{key.lower(): value for key, value in values.items()})
 
 

@@ -229,7 +229,7 @@ def test_many_processes_rotate_a_file_and_lose_no_line(tmp_path):
 
 
 def test_a_directory_that_cannot_be_used_is_named(configure):
-    with pytest.raises(SettingsError, match=r"FOLDER_WITH_LOGS: /dev/null/logs can't be used: "):
+    with pytest.raises(SettingsError, match=r"FOLDER_WITH_LOGS: cannot use /dev/null/logs: "):
         configure(LOG_TO_FILE="true", FOLDER_WITH_LOGS="/dev/null/logs")
 
 

@@ -157,19 +157,19 @@ def test_an_unknown_key_of_a_file_is_named(file, text):
 
 
 def test_an_unknown_section_of_a_file_is_named_with_those_there_are(file):
-    with pytest.raises(SettingsError, match=r"there is no section HTPT; there are HTTP, STORAGE, .*") as caught:
+    with pytest.raises(SettingsError, match=r"no such section: HTPT; the sections are HTTP, STORAGE, .*") as caught:
         load(file("[HTPT]\nBIND = 'x'\n"), {})
     assert "settings.toml" in str(caught.value)
 
 
 def test_a_key_outside_of_a_section_is_named(file):
-    with pytest.raises(SettingsError, match=r"settings\.toml: BIND stands outside of a \[SECTION\]"):
+    with pytest.raises(SettingsError, match=r"settings\.toml: BIND is outside of a \[SECTION\]"):
         load(file("BIND = 'x'\n"), {})
 
 
 @pytest.mark.parametrize("name", ["HTTP__PROT", "HTPT__BIND", "HTTP", "HTTP__", "__BIND", "", "http__bind"])
 def test_an_unknown_variable_is_named(name):
-    with pytest.raises(SettingsError, match=f"environment variable {PREFIX}{name}: there is no such setting"):
+    with pytest.raises(SettingsError, match=f"environment variable {PREFIX}{name}: no such setting"):
         load(environ={PREFIX + name: "x"})
 
 

@@ -9,12 +9,12 @@ CONFIG_OPTION = click.option(
     "path",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Settings file in TOML; without it the one that LUNA_IMAGE_STORE_CONFIG names.",
+    help="Settings file in TOML.  [default: the file that LUNA_IMAGE_STORE_CONFIG names]",
 )
-JSON_OPTION = click.option(
-    "--json", "as_json", is_flag=True, help="Print everything as JSON, an object per line, and show no progress bar."
+JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object per line, and no progress bar.")
+BUCKETS_OPTION = click.option(
+    "--bucket", "buckets", multiple=True, metavar="BUCKET", help="Process only this bucket; can be given several times."
 )
-BUCKETS_OPTION = click.option("--bucket", "buckets", multiple=True, metavar="BUCKET", help="Only this bucket; may be given again.")
 PARALLEL_OPTION = click.option(
-    "--parallel", type=click.IntRange(1), metavar="N", help=f"Records at the same time.  [default: {PER_CORE} per core]"
+    "--parallel", type=click.IntRange(1), metavar="N", help=f"Records to process at the same time.  [default: {PER_CORE} per core]"
 )

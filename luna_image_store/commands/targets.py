@@ -21,7 +21,7 @@ def load_target(side: str, place: str) -> Settings:
     The variables of the environment are those of the side: what is meant for a service could not tell the two apart.
     """
     if not place:
-        raise SettingsError(f"{side} is empty: name a settings file, or disk:PATH")
+        raise SettingsError(f"{side} is empty: give a settings file or disk:PATH")
     try:
         if place.startswith(ON_DISK):
             return load(environ={f"{PREFIX}LOCAL_STORAGE__PATH": place.removeprefix(ON_DISK)})
@@ -50,14 +50,14 @@ def check_writable(settings: Settings) -> None:
     """Refuse to write files that the owner of the directory, as whom the service runs, could neither read nor remove."""
     check_exists(settings)
     if not is_on_s3(settings) and (owner := os.stat(path := _path(settings)).st_uid) != os.geteuid():
-        raise SettingsError(f"LOCAL_STORAGE.PATH: {path} belongs to another user: run this as the one with the number {owner}")
+        raise SettingsError(f"LOCAL_STORAGE.PATH: {path} belongs to another user: run this command as the user with id {owner}")
 
 
 def choose_buckets(storage: Storage, named: tuple[str, ...]) -> list[str]:
     """List the buckets that are named, all if none is; raise SettingsError for one that is missing."""
     there = storage.list_buckets()
     if missing := sorted(set(named) - set(there)):
-        raise SettingsError(f"there is no bucket {', '.join(missing)}")
+        raise SettingsError(f"no such bucket: {', '.join(missing)}")
     return sorted(set(named)) or there
 
 

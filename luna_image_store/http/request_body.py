@@ -25,7 +25,7 @@ def chunks(req: falcon.Request, limit: int) -> Iterator[bytes]:
             raise PayloadTooLarge(limit)
         yield chunk
     if announced is not None and received < announced:
-        raise InvalidRequest(f"the body has {received} bytes, Content-Length announces {announced}")
+        raise InvalidRequest(f"the body has {received} bytes, Content-Length says {announced}")
     if not received:
         raise BodyEmpty
 
@@ -39,4 +39,4 @@ def _next(req: falcon.Request) -> bytes:
     except MemoryError:
         raise
     except Exception as ex:
-        raise InvalidRequest(f"the body can't be read: {ex or type(ex).__name__}") from ex
+        raise InvalidRequest(f"cannot read the body: {ex or type(ex).__name__}") from ex

@@ -273,7 +273,7 @@ class Component(BaseSchema):
     """A part of the service that does not work."""
 
     name = _answer("Name of the part.", "storage")
-    detail = _answer("What is wrong with it.", "check the storage")
+    detail = _answer("What is wrong with it.", "health check")
 
 
 class Unhealthy(Error):

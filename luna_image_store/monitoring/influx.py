@@ -78,7 +78,7 @@ class InfluxWriter:
         self._thread.join(self._closing_seconds)
         if left := len(self._queue) + len(self._unsent):
             self._drop(left)
-            logger.warning("InfluxDB: %d points are lost, the worker ends", left)
+            logger.warning("InfluxDB: worker exits, %d points discarded", left)
 
     def _take(self, line: str) -> None:
         self._queue.append(line)
@@ -111,12 +111,12 @@ class InfluxWriter:
     def _fail(self, ex: Exception) -> None:
         if not self._is_failing:
             self._is_failing = True
-            logger.warning("InfluxDB: points can't be sent: %s", _reason(ex))
+            logger.warning("InfluxDB: cannot send points: %s", _reason(ex))
 
     def _recover(self) -> None:
         if self._is_failing:
             self._is_failing = False
-            logger.info("InfluxDB: points are sent again")
+            logger.info("InfluxDB: connection restored, points are sent again")
 
     def _drop(self, number: int) -> None:
         self._dropped += number
@@ -124,7 +124,7 @@ class InfluxWriter:
 
     def _report(self) -> None:
         if self._dropped and time.monotonic() - self._told_at > QUIET_SECONDS:
-            logger.warning("InfluxDB: %d points are lost", self._dropped)
+            logger.warning("InfluxDB: %d points discarded", self._dropped)
             self._dropped, self._told_at = 0, time.monotonic()
 
 

@@ -37,10 +37,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         error: ServiceError
         if isinstance(exc, ParseException):
             error = InvalidRequest(str(exc).encode("ascii", "backslashreplace").decode())
-            logger.warning("refused before it reached the application: %r", exc)
+            logger.warning("request refused by the server: %r", exc)
         else:
             error = InternalError()
-            logger.error("ended by a fault of the server", exc_info=exc)
+            logger.error("unhandled error in the server", exc_info=exc)
         with suppress(OSError):
             client.sendall(_answer(error))
 

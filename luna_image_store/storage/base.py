@@ -153,7 +153,7 @@ def whole_preview(bucket: str, key: Key, index: Index, size: int, read: Callable
     try:
         return part.check(read(index.offset(size), part.length), f"preview {size}")
     except BadRecord as ex:
-        logger.warning("image %s in bucket %s: %s; it is made anew", key.id, bucket, ex)
+        logger.warning("damaged preview of image %s in bucket %s: %s; it is rendered on each request", key.id, bucket, ex)
         return None
 
 

@@ -35,5 +35,7 @@ def _named(settings: Settings) -> Iterator[None]:
     try:
         yield
     except ServiceError as ex:
-        name = "S3: the settings" if concurrency.is_on_s3(settings) else f"LOCAL_STORAGE.PATH: {settings.local_storage.path}"
-        raise SettingsError(f"{name} can't be used: {ex.__cause__}") from ex
+        name, what = (
+            ("S3", "the settings") if concurrency.is_on_s3(settings) else ("LOCAL_STORAGE.PATH", settings.local_storage.path)
+        )
+        raise SettingsError(f"{name}: cannot use {what}: {ex.__cause__}") from ex

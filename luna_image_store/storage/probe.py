@@ -48,7 +48,7 @@ class ProbeRun:
         except TimeoutError:
             if not self._is_late:
                 self._is_late = True
-                logger.error("storage: check the storage: no answer yet")
+                logger.error("storage: health check: no answer yet")
             return self._otherwise
 
     def is_older_than(self, ttl: float) -> bool:
@@ -94,4 +94,4 @@ class CachedProbe:
         """Start a run. While a storage is known to fail, nobody waits for long."""
         if self._fault:
             return ProbeRun(self._probe, self._ttl, self._fault)
-        return ProbeRun(self._probe, self._timeout, ProbeResult(StorageTimeout("check the storage"), self._timeout))
+        return ProbeRun(self._probe, self._timeout, ProbeResult(StorageTimeout("health check"), self._timeout))

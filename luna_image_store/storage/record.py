@@ -165,7 +165,7 @@ def tail_length(tail: bytes) -> int:
         raise BadRecord("the footer is missing")
     length, _, version, _, _ = FOOTER.unpack(tail[-FOOTER.size :])
     if version != VERSION:
-        raise BadRecord(f"format version {version} is not known, only {VERSION}")
+        raise BadRecord(f"format version {version} is not supported, only {VERSION}")
     if length > MAX_INDEX:
         raise BadRecord(f"an index of {length} bytes is too long")
     return int(length) + FOOTER.size
@@ -181,11 +181,11 @@ def decode_index(tail: bytes, total: int) -> Index:
         raise BadRecord("the index fails its CRC")
     try:
         index = Index.from_json(data)
-        told = index.length() + len(tail) - start
+        stated = index.length() + len(tail) - start
     except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError) as ex:
-        raise BadRecord(f"the index can't be read: {ex!r}") from ex
-    if told != total:
-        raise BadRecord(f"the record has {total} bytes, its index tells of {told}")
+        raise BadRecord(f"cannot read the index: {ex!r}") from ex
+    if stated != total:
+        raise BadRecord(f"the record has {total} bytes, its index states {stated}")
     return index
 
 
@@ -210,7 +210,7 @@ def check_parts(index: Index, record: Iterable[bytes], report: Callable[[str, st
         tail += rest
         yield chunk
     if digest.hexdigest() != index.etag:
-        report(PAYLOAD, f"{PAYLOAD} is not what its ETag says")
+        report(PAYLOAD, f"{PAYLOAD} does not match its ETag")
     if fault := _index_fault(index, bytes(tail)):
         report(INDEX, fault)
 

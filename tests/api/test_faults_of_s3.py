@@ -42,7 +42,7 @@ def test_an_s3_that_is_silent_is_told(s3, client):
 def test_health_turns_with_s3(s3, client):
     s3.play = lambda connection, method, path: connection.reset()
     answer = client.simulate_get("/healthcheck")
-    assert (answer.status_code, answer.json["components"]) == (502, [{"name": "storage", "detail": "check the storage"}])
+    assert (answer.status_code, answer.json["components"]) == (502, [{"name": "storage", "detail": "health check"}])
     s3.play = lambda connection, method, path: connection.answer(200, NO_BUCKETS)
     wait_until(lambda: client.simulate_get("/healthcheck").status_code == 200)
 

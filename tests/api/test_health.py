@@ -22,8 +22,8 @@ def test_a_service_whose_storage_is_gone_is_not_healthy(client, root):
     assert answer.json == {
         "error_code": 13905,
         "desc": "Storage is unavailable",
-        "detail": "check the storage",
-        "components": [{"name": "storage", "detail": "check the storage"}],
+        "detail": "health check",
+        "components": [{"name": "storage", "detail": "health check"}],
     }
 
 

@@ -94,7 +94,7 @@ def test_the_storage_is_the_one_that_the_settings_name(tmp_path):
 def test_a_storage_that_cannot_be_opened_stops_the_start(tmp_path):
     place = tmp_path / "file"
     place.write_text("no directory")
-    with pytest.raises(SettingsError, match=r"LOCAL_STORAGE\.PATH: .*/file can't be used: .*Not a directory"):
+    with pytest.raises(SettingsError, match=r"LOCAL_STORAGE\.PATH: cannot use .*/file: .*Not a directory"):
         create_storage(load(environ={"LUNA_IMAGE_STORE__LOCAL_STORAGE__PATH": str(place)}))
 
 

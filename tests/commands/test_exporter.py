@@ -58,4 +58,4 @@ def test_a_picture_and_its_previews_are_of_one_version(export, storage, tmp_path
 def test_a_picture_that_is_replaced_over_and_over_is_told(export, storage):
     storage.times = 99
     (exported,) = export([KEY])
-    assert exported.fault == "it is replaced over and over"
+    assert exported.fault == "it is replaced again and again"

@@ -71,7 +71,7 @@ def test_a_drain_file_that_cannot_be_removed_stops_the_start(settings, tmp_path)
     ids=["path", "key", "region"],
 )
 def test_a_storage_that_cannot_be_used_stops_the_start(settings, given):
-    with pytest.raises(SettingsError, match=r"^(LOCAL_STORAGE\.PATH|S3): .* can't be used: "):
+    with pytest.raises(SettingsError, match=r"^(LOCAL_STORAGE\.PATH|S3): cannot use .*: "):
         startup.check_startup(settings(**given))
 
 

@@ -455,7 +455,7 @@ def test_what_the_system_said_is_logged(storage, root, caplog):
     shutil.rmtree(root)
     with pytest.raises(StorageUnavailable):
         storage.check()
-    assert "storage: check the storage: [Errno 2] No such file or directory" in caplog.text
+    assert "storage: health check: [Errno 2] No such file or directory" in caplog.text
 
 
 def test_a_damaged_record_is_logged_with_what_is_wrong(storage, root, bucket, caplog):

@@ -48,7 +48,7 @@ def test_who_asks_soon_after_another_gets_the_same_finding(disk):
 
 def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk):
     asked = CachedProbe(disk.check, timeout=1000, ttl=0.1)
-    disk.fault = StorageUnavailable("check the storage")
+    disk.fault = StorageUnavailable("health check")
     assert asked.result().fault is disk.fault
     time.sleep(0.2)
     disk.goes_on.clear()
@@ -58,7 +58,7 @@ def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk):
 
 def test_a_finding_is_kept_for_a_moment_only(disk):
     asked = CachedProbe(disk.check, ttl=0.2)
-    for fault in (None, StorageUnavailable("check the storage"), None):
+    for fault in (None, StorageUnavailable("health check"), None):
         disk.fault = fault
         wait_until(lambda fault=fault: asked.result().fault is fault)
     assert disk.checks >= 3

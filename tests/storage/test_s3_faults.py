@@ -76,7 +76,7 @@ def test_each_fault_is_an_error_of_the_interface(s3, patient, impatient, caplog,
     with pytest.raises(expected) as raised:
         USES[use](impatient if fault == "silence" else patient)
     assert raised.value.detail in (
-        *("create bucket", "delete bucket", "list buckets", "save", "read", "delete", "list", "check the storage"),
+        *("create bucket", "delete bucket", "list buckets", "save", "read", "delete", "list", "health check"),
     )
     assert "storage: " in caplog.text
     assert SECRET not in caplog.text
@@ -292,7 +292,7 @@ def test_an_upload_that_cannot_be_aborted_is_logged(s3, patient, caplog):
     s3.play = upload_that(lambda client: client.refuse(500, "InternalError"), "uploadId=7")
     with pytest.raises(StorageUnavailable):
         patient.put("pictures", OBJECT, TEXT, HUGE)
-    assert "parts of an unfinished upload stay in bucket pictures" in caplog.text
+    assert "cannot remove the parts of an incomplete upload in bucket pictures" in caplog.text
 
 
 def listing(s3, tokens):

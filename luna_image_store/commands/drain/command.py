@@ -6,8 +6,8 @@ from luna_image_store.commands.options import CONFIG_OPTION
 
 
 @click.command()
-@click.option("--seconds", type=click.FloatRange(0, 86_400), metavar="N", help="Wait so long.  [default: HTTP.DRAIN_TIME]")
-@click.option("--cancel", is_flag=True, help="Let the service be ready again, and wait for nothing.")
+@click.option("--seconds", type=click.FloatRange(0, 86_400), metavar="N", help="Seconds to wait.  [default: HTTP.DRAIN_TIME]")
+@click.option("--cancel", is_flag=True, help="Make the service ready again, without a wait.")
 @CONFIG_OPTION
 def drain(seconds: float | None, cancel: bool, path: str | None) -> None:
     """Let `/readyz` say 503, and wait until balancers have turned away. Requests are still served.

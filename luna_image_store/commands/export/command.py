@@ -8,7 +8,7 @@ from luna_image_store.concurrency import cores
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False))
-@click.option("--bucket", required=True, metavar="BUCKET", help="The bucket whose pictures and objects are written.")
+@click.option("--bucket", required=True, metavar="BUCKET", help="The bucket to export.")
 @click.option("--previews", is_flag=True, help="Write the stored previews too.")
 @CONFIG_OPTION
 @PARALLEL_OPTION

@@ -81,7 +81,7 @@ class RecordExporter:
         for _ in range(STARTS):
             if index := self._write_one_version(key):
                 return index
-        raise BadRecord("it is replaced over and over")
+        raise BadRecord("it is replaced again and again")
 
     def _write_one_version(self, key: Key) -> Index | None:
         """Write a record; its own file comes last, after its previews, and not if one of these is another version's."""

@@ -40,7 +40,7 @@ class Export:
         targets.check_exists(self.settings)
         storage = targets.open_storage(self.settings, 1, read_only=True)
         if self.bucket not in storage.list_buckets():
-            raise SettingsError(f"--bucket: there is no bucket {self.bucket}")
+            raise SettingsError(f"--bucket: no such bucket: {self.bucket}")
         index, tally = os.path.join(self.folder, INDEX), Tally("exported", "there_already", "failed")
         try:
             os.makedirs(self.folder, exist_ok=True)
@@ -53,9 +53,9 @@ class Export:
         except BrokenPipeError:  # of what is told meanwhile
             raise
         except BlockingIOError as ex:
-            raise SettingsError(f"DIR: another export is at work in {self.folder}") from ex
+            raise SettingsError(f"DIR: another export writes to {self.folder}") from ex
         except OSError as ex:
-            raise SettingsError(f"DIR: {self.folder} can't be written: {ex}") from ex
+            raise SettingsError(f"DIR: cannot write to {self.folder}: {ex}") from ex
         finally:
             report.summary(tally.summary(tally["exported"] + tally["there_already"]))
         return not tally["failed"] and report.is_whole

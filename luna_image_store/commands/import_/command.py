@@ -17,12 +17,18 @@ def _account(context: click.Context, parameter: click.Parameter, text: str | Non
 
 @click.command("import")
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
-@click.option("--bucket", required=True, metavar="BUCKET", help="The bucket that takes the pictures.")
-@click.option("--create-bucket", is_flag=True, help="Make the bucket where it is missing.")
-@click.option("--account-id", callback=_account, metavar="UUID", help="The account that owns the pictures.  [default: none]")
-@click.option("--csv", "table", type=click.Path(dir_okay=False), metavar="FILE", help="The table.  [default: import-BUCKET.csv]")
+@click.option("--bucket", required=True, metavar="BUCKET", help="The bucket to store the images in.")
+@click.option("--create-bucket", is_flag=True, help="Create the bucket if it does not exist.")
+@click.option(
+    "--account-id", callback=_account, metavar="UUID", help="The account that becomes the owner of the images.  [default: none]"
+)
+@click.option(
+    "--csv", "table", type=click.Path(dir_okay=False), metavar="FILE", help="The result file.  [default: import-BUCKET.csv]"
+)
 @CONFIG_OPTION
-@click.option("--parallel", type=click.IntRange(1), metavar="N", help=f"Pictures at once.  [default: {PER_CORE} per core]")
+@click.option(
+    "--parallel", type=click.IntRange(1), metavar="N", help=f"Images to process at the same time.  [default: {PER_CORE} per core]"
+)
 @JSON_OPTION
 def import_(
     folder: str,

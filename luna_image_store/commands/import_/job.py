@@ -47,13 +47,15 @@ class Import:
         if fault := pillow_problem(self.settings.images.allow_plain_pillow):
             raise SettingsError(fault)
         if not is_bucket_name(self.bucket):
-            raise SettingsError(f"--bucket: {self.bucket!r} can't be the name of a bucket: a-z, 0-9, hyphen and underscore")
+            raise SettingsError(
+                f"--bucket: {self.bucket!r} is not a valid bucket name; allowed are a-z, 0-9, hyphen and underscore"
+            )
         targets.check_writable(self.settings)
         storage = targets.open_storage(self.settings, 1)
         if self.bucket in storage.list_buckets():
             return
         if not self.makes_bucket:
-            raise SettingsError(f"--bucket: there is no bucket {self.bucket}; --create-bucket makes it")
+            raise SettingsError(f"--bucket: no such bucket: {self.bucket}; --create-bucket creates it")
         if rule := storage.bucket_name_problem(self.bucket):
             raise SettingsError(f"--bucket: {self.bucket}: {rule}")
         storage.create_bucket(self.bucket)

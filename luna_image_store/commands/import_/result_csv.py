@@ -64,9 +64,9 @@ def continued(path: str, bucket: str) -> Iterator[Table]:
     except BrokenPipeError:  # of what is told meanwhile
         raise
     except OSError as ex:
-        raise SettingsError(f"the table {path} can't be written: {ex}") from ex
+        raise SettingsError(f"cannot write the result file {path}: {ex}") from ex
     except csv.Error as ex:
-        raise SettingsError(f"{path} is not the table of an import: {ex}") from ex
+        raise SettingsError(f"{path} is not the result file of an import: {ex}") from ex
     finally:
         with suppress(OSError):  # it is there still where the old one was refused
             os.unlink(new)
@@ -79,11 +79,11 @@ def _taken(path: str, bucket: str) -> Iterator[list[str]]:
     with _opened(path, "r") as file:
         rows = csv.reader(file)
         if (header := next(rows, HEADER)) != HEADER:
-            raise SettingsError(f"{path} is not the table of an import: it begins with {','.join(header)!r}")
+            raise SettingsError(f"{path} is not the result file of an import: it begins with {','.join(header)!r}")
         for row in rows:
             if len(row) == len(HEADER) and is_id(row[2]):
                 if row[1] != bucket:
-                    raise SettingsError(f"{path} is the table of an import into bucket {row[1]}; name another by --csv")
+                    raise SettingsError(f"{path} is the result file of an import into bucket {row[1]}; choose another with --csv")
                 yield row
 
 

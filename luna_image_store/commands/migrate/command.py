@@ -20,13 +20,13 @@ def _time(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @BUCKETS_OPTION
-@click.option("--since", callback=_time, metavar="TIME", help="Only records that were saved at this time or later.")
-@click.option("--delete", is_flag=True, help="Also delete at DST, in these buckets, each record that SRC does not have.")
-@click.option("--dry-run", is_flag=True, help="Compare, report what would be done, and do nothing.")
+@click.option("--since", callback=_time, metavar="TIME", help="Copy only records that were saved at this time or later.")
+@click.option("--delete", is_flag=True, help="Delete records at DST, in the copied buckets, that SRC does not have.")
+@click.option("--dry-run", is_flag=True, help="Compare and report what would be copied, but change nothing.")
 @click.option(
     "--read-back/--no-read-back",
     default=True,
-    help="Read what was written whole and check its sums, or look at its index only.  [default: read back]",
+    help="Read each copied record back whole and check its checksums, or read its index only.  [default: read back]",
 )
 @PARALLEL_OPTION
 @JSON_OPTION

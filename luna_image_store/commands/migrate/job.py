@@ -107,7 +107,7 @@ class Outcomes:
 def _check_names(destination: Storage, buckets: list[str]) -> None:
     faults = {bucket: destination.bucket_name_problem(bucket) for bucket in buckets}
     if bad := [f"{bucket}: {rule}" for bucket, rule in faults.items() if rule]:
-        raise SettingsError(f"DST can't have these buckets, choose others by --bucket: {'; '.join(bad)}")
+        raise SettingsError(f"DST does not allow these bucket names; choose other buckets with --bucket: {'; '.join(bad)}")
 
 
 def _make(destination: Storage, buckets: list[str]) -> None:

@@ -9,17 +9,15 @@ RATE = 500  # records per second: an eighth of a core without --deep, so that th
 
 @click.command()
 @BUCKETS_OPTION
-@click.option(
-    "--deep", is_flag=True, help="Also decode each picture and preview, and look whether objects are what their type says."
-)
-@click.option("--repair", is_flag=True, help="Make damaged previews anew from their pictures. All else is left as it is.")
+@click.option("--deep", is_flag=True, help="Also decode each image and preview, and check that objects match their content type.")
+@click.option("--repair", is_flag=True, help="Render damaged previews again from their images. Nothing else is changed.")
 @click.option(
     "--rate",
     type=click.FloatRange(0),
     default=RATE,
     show_default=True,
     metavar="N",
-    help="Read at most N records per second; 0: as fast as it goes.",
+    help="Read at most N records per second. 0: no limit.",
 )
 @click.option(
     "--leftover-age",
@@ -27,7 +25,7 @@ RATE = 500  # records per second: an eighth of a core without --deep, so that th
     default=3600,
     show_default=True,
     metavar="SECONDS",
-    help="Take what lies in .tmp, in .trash or in an upload for a leftover when it is older than this; 0: all.",
+    help="Report files in .tmp and .trash and incomplete uploads as leftovers when they are older than this. 0: all of them.",
 )
 @JSON_OPTION
 @CONFIG_OPTION

@@ -198,7 +198,7 @@ class DiskStorage(Storage):
     def check(self) -> None:
         """Make a file and remove it again."""
         probe = f"{self._temporary}/{uuid4().hex}"
-        with files.storage_errors("check the storage"):
+        with files.storage_errors("health check"):
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
             os.unlink(probe)
 
@@ -210,9 +210,9 @@ class DiskStorage(Storage):
                 leftovers = list(os.scandir(self._temporary))
                 for entry in leftovers:
                     files.remove_leftover(entry)
-                logger.info("swept %d leftovers of unfinished saves", len(leftovers))
+                logger.info("removed %d temporary files of incomplete saves", len(leftovers))
             except BlockingIOError:
-                logger.warning("another service works on this storage: leftovers stay until the next start")
+                logger.warning("another process uses this storage root; temporary files are not cleaned up now")
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_SH)
             for entry in os.scandir(self._trash):
@@ -232,7 +232,7 @@ class DiskStorage(Storage):
 
     def _require_root(self) -> None:
         if not os.path.isdir(self._sign):
-            logger.error("storage: %s: %s", "find the root", f"{self._sign} is gone")
+            logger.error("storage: %s: %s", "find the root", f"{self._sign} is missing")
             raise StorageUnavailable("find the root")
 
     def _save(self, bucket: str, key: Key, record: Iterable[bytes], old: Index | None = None) -> bool:

@@ -150,7 +150,7 @@ def remove_leftover(entry: "os.DirEntry[str]") -> None:
     try:
         shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
     except OSError as ex:
-        logger.warning("a leftover can't be removed: %s", ex)
+        logger.warning("cannot remove a temporary file: %s", ex)
 
 
 def remove_tree(path: str) -> None:
@@ -158,7 +158,7 @@ def remove_tree(path: str) -> None:
     try:
         _start_removal(path)
     except (OSError, subprocess.SubprocessError) as ex:
-        logger.warning("a deleted bucket stays in the trash until the next start: %s", ex)
+        logger.warning("cannot free a deleted bucket now; the next start frees it: %s", ex)
 
 
 def _start_removal(path: str) -> None:

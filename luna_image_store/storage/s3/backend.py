@@ -58,7 +58,7 @@ class S3Storage(Storage):
     """Keeps each record in an object of its own on an S3 service."""
 
     def __init__(self, settings: S3Settings, threads: int, deletion: DeletionLimits = DEFAULT_LIMITS) -> None:
-        """Raise StorageUnavailable where the settings can't be used; S3 itself may be down. `threads`: of this process."""
+        """Raise StorageUnavailable if the settings cannot be used; S3 itself may be down. `threads`: of this process."""
         self._s3 = S3Client(settings, settings.max_connections or threads + LOOK_UPS)
         self._probe = S3Client(
             replace(settings, connect_timeout=PROBE_CONNECT_TIMEOUT, read_timeout=PROBE_READ_TIMEOUT, max_attempts=1), 1
@@ -179,7 +179,7 @@ class S3Storage(Storage):
 
     def check(self) -> None:
         """Ask for the list of buckets: S3 is reached, and knows the credentials."""
-        self._probe("check the storage", "list_buckets")["Buckets"]
+        self._probe("health check", "list_buckets")["Buckets"]
 
     def sweep(self) -> None:
         """Leave all as it is: an unfinished save shows nowhere, and may be another instance's that goes on."""
@@ -194,7 +194,7 @@ class S3Storage(Storage):
         seen = set()
         while following := page.get(token):
             if following in seen:
-                logger.error("storage: %s: %s %s leads in a circle", purpose, method, bucket)
+                logger.error("storage: %s: %s %s: the listing does not end", purpose, method, bucket)
                 raise StorageUnavailable(purpose)
             seen.add(following)
             page = self._s3(purpose, method, bucket, **parameters, ContinuationToken=following)
@@ -259,7 +259,7 @@ class S3Storage(Storage):
             try:
                 answer = self._get(bucket, key, Range=f"bytes=-{TAIL_READ_SIZE}", **condition)
             except RangeRefused as ex:
-                raise BadRecord("it is empty") from ex
+                raise BadRecord("the record is empty") from ex
             (data, total), etag = tail_of(answer, bucket, TAIL_READ_SIZE), answer["ETag"]
             needed = min(tail_length(data), total)
             if needed > len(data):

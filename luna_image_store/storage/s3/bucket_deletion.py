@@ -67,13 +67,13 @@ class BucketDeletions:
 
     def _finish(self, bucket: str, steps: Iterator[None]) -> None:
         """Go through the steps that are left."""
-        logger.info("bucket %s is large, its deletion goes on in the background", bucket)
+        logger.info("bucket %s is large, its deletion continues in the background", bucket)
         try:
             for _ in steps:
                 pass
             logger.info("bucket %s is deleted", bucket)
         except ServiceError as ex:
-            logger.error("bucket %s is not deleted whole: %s; delete it again to go on", bucket, ex)
+            logger.error("bucket %s is only partly deleted: %s; delete it again to continue", bucket, ex)
         finally:
             self._running.discard(bucket)
 
@@ -93,9 +93,7 @@ class BucketDeletions:
                     pass
                 yield
                 time.sleep(min(PAUSE * 2**tried, LONGEST_PAUSE))
-            logger.error(
-                "storage: delete bucket: %s is never empty: it keeps old versions, or is written to without a pause", bucket
-            )
+            logger.error("storage: delete bucket: %s is not empty: it keeps old versions, or clients still write to it", bucket)
             raise StorageUnavailable("delete bucket")
 
     def _delete_page(self, bucket: str) -> str | None:
@@ -124,5 +122,5 @@ def delete_objects(s3: S3Client, purpose: str, bucket: str, names: list[str]) ->
     faults = [fault for fault in answer.get("Errors", ()) if fault.get("Code") != "NoSuchKey"]
     if faults:
         code = str(faults[0].get("Code"))
-        logger.error("storage: %s: %d of %d objects in %s stay: %s", purpose, len(faults), len(names), bucket, code)
+        logger.error("storage: %s: %d of %d objects in %s were not deleted: %s", purpose, len(faults), len(names), bucket, code)
         raise error_of(code)(purpose)

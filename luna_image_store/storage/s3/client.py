@@ -29,7 +29,7 @@ class S3Client:
     """
 
     def __init__(self, settings: S3Settings, connections: int) -> None:
-        """Raise StorageUnavailable where the settings can't be used."""
+        """Raise StorageUnavailable if the settings cannot be used."""
         self._settings = settings
         self._connections = connections
         self._lock = Lock()

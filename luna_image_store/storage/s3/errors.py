@@ -65,7 +65,7 @@ class Answer(dict[str, Any]):
     def __missing__(self, field: str) -> Any:
         if "Body" in self:
             self["Body"].close()
-        logger.error("storage: %s: the answer of S3 has no %s", self._purpose, field)
+        logger.error("storage: %s: the S3 response has no %s", self._purpose, field)
         raise StorageUnavailable(self._purpose)
 
 

@@ -39,7 +39,7 @@ class Body:
         with s3_errors("read", "get_object", self._bucket):
             data = self._stream.read(wanted) if wanted else b""
             if len(data) < wanted:
-                raise EOFError(f"the body ends {self._left - len(data)} bytes early")
+                raise EOFError(f"the body is {self._left - len(data)} bytes too short")
         self._is_sound = True
         self._left -= len(data)
         return data
@@ -112,7 +112,7 @@ def part_of(answer: Answer, bucket: str, start: int, length: int) -> Body:
     with s3_errors("read", "get_object", bucket):
         if answer["ContentLength"] != length or (found := _range(answer)) is None or found[0] != start:
             body.close()
-            raise EOFError("another range came than was asked for")
+            raise EOFError("S3 sent another range than the requested one")
     return body
 
 
@@ -124,7 +124,7 @@ def tail_of(answer: Answer, bucket: str, length: int) -> tuple[bytes, int]:
     with s3_errors("read", "get_object", bucket):
         if answer["ContentLength"] != min(length, total):
             body.close()
-            raise EOFError("another range came than was asked for")
+            raise EOFError("S3 sent another range than the requested one")
     return body.read(length), total
 
 

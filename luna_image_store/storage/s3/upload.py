@@ -74,7 +74,9 @@ def _abort(s3: S3Client, bucket: str, key: Key, upload_id: str) -> None:
         with suppress(UploadGone):
             s3("save", "abort_multipart_upload", bucket, key, UploadId=upload_id)
     except ServiceError as ex:
-        logger.warning("parts of an unfinished upload stay in bucket %s: %s %s: %s", bucket, key.kind.folder, key.id, ex)
+        logger.warning(
+            "cannot remove the parts of an incomplete upload in bucket %s: %s %s: %s", bucket, key.kind.folder, key.id, ex
+        )
 
 
 def _parts(record: Iterable[bytes]) -> Iterator[tuple[bytearray, bool]]:
