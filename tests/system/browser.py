@@ -1,4 +1,4 @@
-"""A headless Chromium that reaches nothing but this machine, and tells what went wrong while it showed a page."""
+"""A headless Chromium that connects to this machine only and records the errors of each page."""
 
 import json
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from selenium.webdriver.support.wait import WebDriverWait
 from ..machine import tool
 
 SCREENSHOTS = Path(__file__).parents[2] / "build/screenshots"
-PATIENCE = 30  # seconds
+TIMEOUT = 30  # seconds
 OPTIONS = (
     "--headless=new",
-    "--no-sandbox",  # root has none
+    "--no-sandbox",  # Chromium has no sandbox for root
     "--disable-gpu",
-    "--disable-smooth-scrolling",  # a screenshot shows where a link has led
+    "--disable-smooth-scrolling",  # scroll to a link target before the screenshot
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--disable-component-update",
@@ -33,44 +33,44 @@ OPTIONS = (
 
 
 class Browser:
-    """What a reader does with a page, and what the page does over the network."""
+    """A browser window with the log of its requests and scripts."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self._driver = driver
 
     def visit(self, url: str) -> None:
-        self.faults()
+        self.pop_errors()  # discard the errors of the previous page
         self._driver.get(url)
 
     def find(self, selector: str, text: str = "") -> WebElement:
-        """Wait for an element that shows, with a text in it."""
+        """Wait for a displayed element that contains a text, and return it."""
 
-        def found(driver: WebDriver) -> WebElement | None:
+        def search(driver: WebDriver) -> WebElement | None:
             elements = driver.find_elements(By.CSS_SELECTOR, selector)
             return next((element for element in elements if element.is_displayed() and text in element.text), None)
 
-        wait = WebDriverWait[WebDriver](self._driver, PATIENCE, ignored_exceptions=[StaleElementReferenceException])
-        return wait.until(found, f"no {selector} with {text!r}")
+        wait = WebDriverWait[WebDriver](self._driver, TIMEOUT, ignored_exceptions=[StaleElementReferenceException])
+        return wait.until(search, f"no {selector} with {text!r}")
 
     def click(self, element: WebElement) -> None:
         self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", element)
 
-    def overhang(self) -> int:
-        """Count the pixels by which the page is wider than the window."""
+    def horizontal_overflow(self) -> int:
+        """Return the number of pixels by which the page is wider than the window."""
         page = "document.documentElement"
         return int(self._driver.execute_script(f"return {page}.scrollWidth - {page}.clientWidth"))
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of what shows."""
+    def save_screenshot(self, name: str) -> None:
+        """Save a screenshot of the page in SCREENSHOTS."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         assert self._driver.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
 
-    def faults(self) -> list[str]:
-        """List failed requests, answers that are errors, and errors of scripts, since this was last asked."""
+    def pop_errors(self) -> list[str]:
+        """Return the failed requests, error responses and script errors since the last call."""
         events = [json.loads(entry["message"])["message"] for entry in self._driver.get_log("performance")]  # type: ignore[no-untyped-call]
         failed = [str(event["params"]) for event in events if event["method"] == "Network.loadingFailed"]
-        answers = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
-        refused = [f"{answer['status']} {answer['url']}" for answer in answers if answer["status"] >= 400]
+        responses = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
+        refused = [f"{response['status']} {response['url']}" for response in responses if response["status"] >= 400]
         return failed + refused + [entry["message"] for entry in self._driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
 

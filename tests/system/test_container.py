@@ -1,4 +1,4 @@
-"""The health check of the image sees what the service says, on a port and on a socket."""
+"""The health check of the container image, on a TCP port and on a unix socket."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def exit_code(service: Service) -> int:
 
 
 @pytest.mark.parametrize("address", ["", "unix:{folder}/http.sock"])
-def test_it_is_alive_while_it_serves(start: Start, tmp_path: Path, address: str) -> None:
+def test_health_check_succeeds_only_while_the_service_runs(start: Start, tmp_path: Path, address: str) -> None:
     service = start(**({"HTTP__BIND": address.format(folder=tmp_path)} if address else {}))
     assert exit_code(service) == 0
     assert service.stop() == 0

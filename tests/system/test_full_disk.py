@@ -1,4 +1,4 @@
-"""A storage with no room left, on a small file system of its own."""
+"""A storage on a full disk, a small tmpfs."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ def root(tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "storage"
     root.mkdir()
     mounted = subprocess.run((tool("mount"), "-t", "tmpfs", "-o", "size=8m,nr_inodes=60", "tmpfs", root), capture_output=True)
-    need(mounted.returncode == 0, "the right to mount")
+    need(mounted.returncode == 0, "the right to mount file systems")
     yield root
-    subprocess.run(("umount", "--lazy", root), check=True)  # lazily: what deletes a bucket may still be at work
+    subprocess.run(("umount", "--lazy", root), check=True)  # lazy: a bucket deletion may still be running
 
 
 @pytest.fixture
@@ -50,12 +50,12 @@ def use_up_inodes(root: Path) -> None:
             (folder / str(number)).touch()
 
 
-def free(root: Path) -> None:
+def free_space(root: Path) -> None:
     subprocess.run(("rm", "-r", root / ".filler"), check=True)
 
 
 @pytest.mark.parametrize("fill", [use_up_bytes, use_up_inodes])
-def test_a_full_disk_takes_nothing_and_loses_nothing(service: Service, fill: Fill) -> None:
+def test_full_disk_refuses_saves_and_loses_no_record(service: Service, fill: Fill) -> None:
     workers = service.workers()
     fill(service.root)
     for answer in (
@@ -75,34 +75,34 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(service: Service, fill: Fil
 
 
 @pytest.mark.parametrize("fill", [use_up_bytes, use_up_inodes])
-def test_saves_succeed_again_once_there_is_room(service: Service, fill: Fill) -> None:
+def test_saves_succeed_after_space_is_freed(service: Service, fill: Fill) -> None:
     fill(service.root)
     assert service.put(OTHER, picture()).status_code == 507
-    free(service.root)
+    free_space(service.root)
     assert service.put(OTHER, picture()).status_code == 200
     assert service.get(OTHER).content == picture()
 
 
-def test_room_is_made_by_deleting_on_a_full_disk(service: Service) -> None:
+def test_deletion_on_a_full_disk_frees_space(service: Service) -> None:
     use_up_bytes(service.root)
     assert service.put(OTHER, picture()).status_code == 507
     assert service.delete(IMAGE).status_code == 204
     assert service.put(OTHER, picture()).status_code == 200
 
 
-def test_a_bucket_for_which_only_some_inodes_are_left_is_not_made_in_part(service: Service) -> None:
+def test_bucket_creation_without_enough_inodes_leaves_no_leftovers(service: Service) -> None:
     use_up_inodes(service.root)
-    (service.root / ".filler" / "0").unlink()  # room for the bucket, none for what is in it
+    (service.root / ".filler" / "0").unlink()  # one free inode: enough for the bucket, but not for its directories
     for _ in range(2):
         assert service.post("/1/buckets?bucket=new").status_code == 507
         assert not service.kept.leftovers()
     assert service.get("/1/buckets").json() == ["pictures"]
 
 
-def test_health_tells_of_a_disk_that_takes_no_more_files(service: Service) -> None:
+def test_health_check_fails_while_the_disk_has_no_free_inodes(service: Service) -> None:
     assert service.get("/healthcheck").status_code == 200
     use_up_inodes(service.root)
     answer = wait_until(lambda: [answer for answer in [service.get("/healthcheck")] if answer.status_code == 502])[0]
     assert answer.json()["components"]
-    free(service.root)
+    free_space(service.root)
     wait_until(lambda: service.get("/healthcheck").status_code == 200)

@@ -1,4 +1,4 @@
-"""The service does all it has to do within the bounds that its unit of systemd sets."""
+"""The service works in the sandbox of its systemd unit."""
 
 import os
 import re
@@ -13,31 +13,31 @@ from .conftest import Start, on_disk_and_s3
 from .pictures import picture, size_of
 from .service import REPOSITORY, SERVE, Service
 
-PYTHON = "/usr/bin/python3"  # Debian's: ours does not see Debian's packages
+PYTHON = "/usr/bin/python3"  # Debian's Python: a virtual environment does not see Debian packages
 UNIT = REPOSITORY / "deploy/systemd/luna-image-store.service"
-CONFINED = (PYTHON, "-I", str(Path(__file__).with_name("confined.py")), str(UNIT))
+IN_SANDBOX = (PYTHON, "-I", str(Path(__file__).with_name("systemd_sandbox.py")), str(UNIT))
 IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
 LARGE = b"PK\x03\x04" + bytes(2**21)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def machine() -> None:
-    need(os.geteuid() == 0, "the rights of root, to give them up")
+def requirements() -> None:
+    need(os.geteuid() == 0, "root, to drop capabilities")
     for command in ((PYTHON, "-I", "-c", "import seccomp"), ("systemd-analyze", "--version")):
-        need(subprocess.run(command, capture_output=True).returncode == 0, "Debian's packages systemd and python3-seccomp")
+        need(subprocess.run(command, capture_output=True).returncode == 0, "the Debian packages systemd and python3-seccomp")
 
 
-def is_confined(service: Service) -> bool:
-    states = [Path(f"/proc/{worker.pid}/status").read_text() for worker in service.workers()]
-    bounds = (r"Seccomp:\t2\n", r"NoNewPrivs:\t1\n", r"CapEff:\t0+\n")
-    return all(re.search(bound, state) for bound in bounds for state in states)
+def is_sandboxed(service: Service) -> bool:
+    statuses = [Path(f"/proc/{worker.pid}/status").read_text() for worker in service.workers()]
+    patterns = (r"Seccomp:\t2\n", r"NoNewPrivs:\t1\n", r"CapEff:\t0+\n")
+    return all(re.search(pattern, status) for pattern in patterns for status in statuses)
 
 
 @on_disk_and_s3
-def test_keeps_gives_and_deletes(start: Start, tmp_path: Path) -> None:
+def test_sandboxed_service_saves_returns_and_deletes_records(start: Start, tmp_path: Path) -> None:
     logs = {"LOG_TO_FILE": True, "FOLDER_WITH_LOGS": tmp_path / "logs"}
-    service = start(*CONFINED, *SERVE, **{f"LUNA_IMAGE_STORE_LOGGER__{key}": value for key, value in logs.items()})
-    assert is_confined(service)
+    service = start(*IN_SANDBOX, *SERVE, **{f"LUNA_IMAGE_STORE_LOGGER__{key}": value for key, value in logs.items()})
+    assert is_sandboxed(service)
     service.make_bucket()
     for kind in ("JPEG", "PNG", "TIFF", "GIF"):
         url = service.post(IMAGES, picture(300, 200, kind)).json()["url"]
@@ -50,8 +50,8 @@ def test_keeps_gives_and_deletes(start: Start, tmp_path: Path) -> None:
     assert not re.findall("not permitted|WARNING|ERROR|Traceback", service.log())
 
 
-def test_reloads_and_ends(start: Start) -> None:
-    service = start(*CONFINED, *SERVE)
+def test_sandboxed_service_reloads_and_stops(start: Start) -> None:
+    service = start(*IN_SANDBOX, *SERVE)
     before = {worker.pid for worker in service.workers()}
     service.signal(signal.SIGHUP)
     wait_until(lambda: len(now := {worker.pid for worker in service.workers()}) == 2 and not now & before)
