@@ -1,4 +1,4 @@
-"""Killed again and again under load, as by a power cut that spares the page cache: what was acknowledged is there, whole."""
+"""The service is killed repeatedly under load: a power failure that spares the page cache. Acknowledged records stay intact."""
 
 import os
 import random
@@ -24,11 +24,11 @@ TEXT = {"Content-Type": "text/plain"}
 
 
 class Client:
-    """Works on records of its own and notes, per path, what may be found there: more than one thing while a request runs."""
+    """A client with its own records. `possible` holds the contents that a path can have: several while a request runs."""
 
     def __init__(self, service: Service, seed: int) -> None:
         self._service = service
-        self._noise = random.Random(seed)
+        self._random = random.Random(seed)
         self._pictures = [picture(seed=number) for number in range(4)]
         self.possible: dict[str, set[bytes | None]] = {}
 
@@ -40,25 +40,25 @@ class Client:
                 return
 
     def _step(self) -> None:
-        path = self._noise.choice(list(self.possible)) if self.possible and self._noise.random() < 0.6 else None
-        kind = self._noise.random()
-        if path is None and kind < 0.5:
+        path = self._random.choice(list(self.possible)) if self.possible and self._random.random() < 0.6 else None
+        choice = self._random.random()
+        if path is None and choice < 0.5:
             self._post()
         elif path is None:
             self._save(self._new_path())
-        elif kind < 0.4:
+        elif choice < 0.4:
             self._save(path)
-        elif kind < 0.7:
+        elif choice < 0.7:
             self._delete(path)
         else:
             self.check(path)
 
     def _new_path(self) -> str:
-        return f"{IMAGES if self._noise.random() < 0.7 else OBJECTS}/{UUID(int=self._noise.getrandbits(128), version=4)}"
+        return f"{IMAGES if self._random.random() < 0.7 else OBJECTS}/{UUID(int=self._random.getrandbits(128), version=4)}"
 
     def _content(self, is_image: bool) -> bytes:
-        mark = str(self._noise.getrandbits(64))
-        return marked(self._noise.choice(self._pictures), mark) if is_image else mark.encode() * 40_000
+        mark = str(self._random.getrandbits(64))
+        return marked(self._random.choice(self._pictures), mark) if is_image else mark.encode() * 40_000
 
     def _post(self) -> None:
         content = self._content(is_image=True)
@@ -84,7 +84,7 @@ class Client:
         answer = self._service.get(path)
         assert answer.status_code in (200, 404)
         content = answer.content if answer.status_code == 200 else None
-        assert content in self.possible[path], f"{path}: neither what was acknowledged nor what was on its way"
+        assert content in self.possible[path], f"{path}: neither the acknowledged content nor the content of a running request"
         self.possible[path] = {content}
         if path.startswith(IMAGES):
             sizes = [max(size_of(preview.content)) for size in PREVIEWS if (preview := self._service.get(f"{path}_{size}"))]
@@ -96,38 +96,38 @@ class Client:
 
 
 @on_disk_and_s3
-def test_keeps_what_it_acknowledged_when_it_is_killed_under_load(start: Start, kept: Kept) -> None:
+def test_acknowledged_records_survive_kills_under_load(start: Start, kept: Kept) -> None:
     service = start()
     service.make_bucket()
     clients = [Client(service, seed) for seed in range(CLIENTS)]
-    noise = random.Random(0)
+    rng = random.Random(0)
     for _ in range(KILLS if isinstance(kept, OnDisk) else KILLS_ON_S3):
         before = [dict(client.possible) for client in clients]
         stop = threading.Event()
         with ThreadPoolExecutor() as pool:
             working = [pool.submit(client.work, stop) for client in clients]
-            time.sleep(noise.uniform(0.3, 0.9))
+            time.sleep(rng.uniform(0.3, 0.9))
             service.kill()
             stop.set()
         for worked in working:
             worked.result()
         service.start()
-        wait_until(lambda: not kept.leftovers())  # a worker that starts makes a file for a moment, too
+        wait_until(lambda: not kept.leftovers())  # a starting worker also creates a temporary file
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda client, then: client.check_all(changed(client, then)), clients, before))
+            list(pool.map(lambda client, old: client.check_all(changed_paths(client, old)), clients, before))
     for client in clients:
         for path, possible in client.possible.items():
             assert service.request("HEAD", path).status_code == (404 if possible == {None} else 200)
-    every_record_is_whole(service)
+    check_every_record(service)
     assert "Traceback" not in service.log()
 
 
-def changed(client: Client, before: dict[str, set[bytes | None]]) -> set[str]:
+def changed_paths(client: Client, before: dict[str, set[bytes | None]]) -> set[str]:
     return {path for path, possible in client.possible.items() if before.get(path) != possible}
 
 
-def every_record_is_whole(service: Service) -> None:
-    """Also those whose answer was lost: what is visible is whole."""
+def check_every_record(service: Service) -> None:
+    """Check that each visible record is intact, acknowledged or not."""
     assert service.kept.ids("images")
     for image_id in service.kept.ids("images"):
         assert service.get(f"{IMAGES}/{image_id}").status_code == 200
@@ -136,8 +136,8 @@ def every_record_is_whole(service: Service) -> None:
 
 
 @on_disk_and_s3
-def test_a_large_upload_that_a_kill_cuts_off_shows_nowhere_and_goes_with_its_bucket(start: Start, kept: Kept) -> None:
-    """On a disk it goes with the next start already; on S3 a rule of the service may clear it away before."""
+def test_killed_large_upload_is_invisible_and_deleted_with_its_bucket(start: Start, kept: Kept) -> None:
+    """On a disk, the next start deletes the leftover. On S3, a lifecycle rule may delete it earlier."""
     service = start()
     service.make_bucket()
     with service.connection() as client:

@@ -1,7 +1,7 @@
-"""Damaged images by the thousand against real workers: none is a fault of the service, none holds it, none stays in memory.
+"""Thousands of damaged images are uploaded to real workers. None may cause an error, block a worker or leak memory.
 
-Two services get each file. The memory of their workers is poisoned, of each with another byte, so what a decoder takes for pixels
-without having filled it would differ between them.
+Each file is uploaded to two services. Each fills its uninitialized memory with a different byte. If a decoder returned
+uninitialized memory as pixels, the images of the two services would differ.
 """
 
 import json
@@ -25,14 +25,14 @@ from .service import Service
 
 FILES = int(os.environ.get("MUTATED_FILES", "3000"))
 CLIENTS, SEED = 3, 20_260
-GROWTH = 24  # megabytes; what one picture of the largest size may leave behind
-SLOWEST = 5
+MAX_GROWTH = 24  # megabytes; one image of the maximum size can leave as much
+MAX_SECONDS = 5
 PATH = "/1/buckets/pictures/images"
-POISONS = ("85", "170")
+FILL_BYTES = ("85", "170")
 
 
 def sources() -> list[bytes]:
-    """Make small pictures of all six formats, in the forms that take different ways through the decoders."""
+    """Return small images of all six formats. Each uses a different part of the decoders."""
     plain = Image.open(BytesIO(picture(72, 56, "PNG")))
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "described"
@@ -61,44 +61,44 @@ def sources() -> list[bytes]:
         ("PPM", "L", {}),
         ("PPM", "1", {}),
     ]
-    return [encoded(plain, *form) for form in forms] + [b"P3 9 9 255 " + b"12 250 7 " * 81, b"P2 9 9 1000 " + b"700 " * 81]
+    return [encode(plain, *form) for form in forms] + [b"P3 9 9 255 " + b"12 250 7 " * 81, b"P2 9 9 1000 " + b"700 " * 81]
 
 
-def encoded(plain: Image.Image, kind: str, mode: str, options: dict[str, object]) -> bytes:
+def encode(plain: Image.Image, kind: str, mode: str, options: dict[str, object]) -> bytes:
     target = BytesIO()
     plain.convert("L" if mode == "I;16" else mode).convert(mode).save(target, kind, **options)
     return target.getvalue()
 
 
-def damaged(noise: random.Random, all_sources: list[bytes]) -> bytes:
-    """Damage a picture: at its head, anywhere, by cutting, or by joining it to another."""
-    data = bytearray(noise.choice(all_sources))
-    for _ in range(noise.choice([1, 1, 2, 5])):
-        place, near = noise.randrange(len(data) or 1), noise.randrange(min(len(data), 200) or 1)
-        other, size = noise.choice(all_sources), noise.choice([1, 2, 4])
-        edge = noise.choice([0, 1, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1]) % 256**size
-        data = noise.choice(
+def damage(rng: random.Random, all_sources: list[bytes]) -> bytes:
+    """Damage an image: change its header or other bytes, cut it, or join it with another image."""
+    data = bytearray(rng.choice(all_sources))
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        position, header_position = rng.randrange(len(data) or 1), rng.randrange(min(len(data), 200) or 1)
+        other, size = rng.choice(all_sources), rng.choice([1, 2, 4])
+        boundary = rng.choice([0, 1, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1]) % 256**size
+        data = rng.choice(
             [
-                data[:place] + noise.randbytes(1) + data[place + 1 :],
-                data[:near] + noise.randbytes(1) + data[near + 1 :],
-                data[:near] + edge.to_bytes(size, noise.choice(["little", "big"])) + data[near + size :],
-                data[:place],
-                data[:place] + data[place + noise.randrange(1, 64) :],
-                data[:place] + data[near : near + noise.randrange(1, 500)] + data[place:],
-                data[:place] + other[noise.randrange(len(other)) :],
+                data[:position] + rng.randbytes(1) + data[position + 1 :],
+                data[:header_position] + rng.randbytes(1) + data[header_position + 1 :],
+                data[:header_position] + boundary.to_bytes(size, rng.choice(["little", "big"])) + data[header_position + size :],
+                data[:position],
+                data[:position] + data[position + rng.randrange(1, 64) :],
+                data[:position] + data[header_position : header_position + rng.randrange(1, 500)] + data[position:],
+                data[:position] + other[rng.randrange(len(other)) :],
             ]
         )
     return bytes(data) or b"\0"
 
 
-def attack(addresses: list[tuple[str, int]], seed: int, files: int) -> tuple[Counter[int], float, list[int]]:
-    """Upload damaged images one by one; return counts of statuses, the longest wait, and which files came out differently."""
-    noise, all_sources = random.Random(seed), sources()
+def upload_damaged_images(addresses: list[tuple[str, int]], seed: int, files: int) -> tuple[Counter[int], float, list[int]]:
+    """Upload damaged images. Return the counts of statuses, the longest wait in seconds, and the numbers of files that differed."""
+    rng, all_sources = random.Random(seed), sources()
     clients = [HTTPConnection(*address, timeout=60) for address in addresses]
     statuses: Counter[int] = Counter()
     slowest, differing = 0.0, []
     for number in range(files):
-        data, start = damaged(noise, all_sources), time.monotonic()
+        data, start = damage(rng, all_sources), time.monotonic()
         outcomes = [upload(client, data) for client in clients]
         slowest = max(slowest, time.monotonic() - start)
         statuses.update(status for status, *_ in outcomes)
@@ -108,7 +108,7 @@ def attack(addresses: list[tuple[str, int]], seed: int, files: int) -> tuple[Cou
 
 
 def upload(client: HTTPConnection, data: bytes) -> tuple[int, str, str]:
-    """Upload a file; return the status, and the ETags of the image and of a preview that were made of it."""
+    """Upload a file. Return the status, and the ETags of the stored image and of a preview."""
     client.request("POST", PATH, data)
     with client.getresponse() as answer:
         body = answer.read()
@@ -125,11 +125,11 @@ def etag(client: HTTPConnection, name: str) -> str:
 
 
 def memory(workers: list[psutil.Process]) -> int:
-    """Give the megabytes of the largest worker."""
+    """Return the memory of the largest worker in megabytes."""
     return max(worker.memory_info().rss for worker in workers) // 2**20
 
 
-def faults(service: Service) -> list[str]:
+def errors(service: Service) -> list[str]:
     return [line for line in service.log().splitlines() if "Traceback" in line or "Error" in line][:20]
 
 
@@ -142,10 +142,10 @@ def services(tmp_path: Path) -> Iterator[list[Service]]:
         "HTTP__WORKERS": 1,
     }
     services = []
-    for poison in POISONS:
-        (tmp_path / poison).mkdir()
-        services.append(Service(tmp_path / poison, **settings))
-        services[-1].environment |= {"MALLOC_PERTURB_": poison, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    for fill_byte in FILL_BYTES:
+        (tmp_path / fill_byte).mkdir()
+        services.append(Service(tmp_path / fill_byte, **settings))
+        services[-1].environment |= {"MALLOC_PERTURB_": fill_byte, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
     try:
         for service in services:
             service.start().make_bucket()
@@ -155,25 +155,25 @@ def services(tmp_path: Path) -> Iterator[list[Service]]:
             service.end()
 
 
-def test_damaged_images_do_no_harm(services: list[Service]) -> None:
+def test_damaged_images_cause_no_errors_and_no_memory_leak(services: list[Service]) -> None:
     workers = [worker for service in services for worker in service.workers()]
-    halves, sizes = [], []
+    results, sizes = [], []
     for half in range(2):
         with ProcessPoolExecutor(CLIENTS) as pool:
             seeds = range(SEED + half * CLIENTS, SEED + (half + 1) * CLIENTS)
             addresses = [service.address for service in services]
-            halves += pool.map(attack, [addresses] * CLIENTS, seeds, [FILES // CLIENTS // 2 + 1] * CLIENTS)
+            results += pool.map(upload_damaged_images, [addresses] * CLIENTS, seeds, [FILES // CLIENTS // 2 + 1] * CLIENTS)
         sizes.append(memory(workers))
-    statuses = sum((counts for counts, *_ in halves), Counter())
-    slowest = max(seconds for _, seconds, _ in halves)
+    statuses = sum((counts for counts, *_ in results), Counter())
+    slowest = max(seconds for _, seconds, _ in results)
     print(dict(statuses), f"slowest {slowest:.2f} s, memory after each half {sizes} MB")
-    assert statuses.keys() == {201, 400}, [faults(service) for service in services]
+    assert statuses.keys() == {201, 400}, [errors(service) for service in services]
     assert statuses.total() >= FILES * len(services)
     assert min(statuses.values()) > FILES // 20
-    assert slowest < SLOWEST
-    assert [differing for _, _, differing in halves] == [[]] * len(halves)
+    assert slowest < MAX_SECONDS
+    assert [differing for _, _, differing in results] == [[]] * len(results)
     assert [worker.pid for service in services for worker in service.workers()] == [worker.pid for worker in workers]
-    assert sizes[1] < sizes[0] + GROWTH
+    assert sizes[1] < sizes[0] + MAX_GROWTH
     for service in services:
         assert not service.log()
         for image_id in random.Random(SEED).sample(service.kept.ids(), 20):

@@ -1,4 +1,4 @@
-"""Several services on one S3, and deletions of buckets that outlast a request or a service."""
+"""Several services on one S3 service, and deletions of buckets that outlast a request or a service."""
 
 import time
 from collections.abc import Iterator
@@ -19,9 +19,8 @@ from .pictures import marked, picture
 from .service import Endpoint, Service
 
 IMAGES = "/1/buckets/pictures/images"
-SLOW_PAGES = Fault(
-    delay=6, where=r"\?delete$"
-)  # the first one takes longer than a deletion may before it goes on in the background
+# the first page takes longer than a request waits before the deletion continues in the background
+SLOW_PAGES = Fault(delay=6, where=r"\?delete$")
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def front(tmp_path: Path, instances: tuple[Service, Service]) -> Iterator[Endpoi
         yield front
 
 
-def test_what_one_instance_has_acknowledged_every_other_has(front: Endpoint, instances: tuple[Service, Service]) -> None:
+def test_acknowledged_changes_are_visible_on_all_instances(front: Endpoint, instances: tuple[Service, Service]) -> None:
     first, second = instances
     first.make_bucket()
     assert second.get("/1/buckets").json() == ["pictures"]
@@ -74,8 +73,8 @@ def test_what_one_instance_has_acknowledged_every_other_has(front: Endpoint, ins
     assert first.get("/1/buckets").json() == []
 
 
-def test_the_deletion_of_a_large_bucket_goes_on_in_the_background(start: Start, kept: OnS3, proxy: S3Proxy) -> None:
-    """It may be asked for again; what is written meanwhile goes too, or is refused."""
+def test_deletion_of_a_large_bucket_continues_in_the_background(start: Start, kept: OnS3, proxy: S3Proxy) -> None:
+    """Clients can request it again. Records saved during the deletion are deleted, or their saves are refused."""
     service = start()
     service.make_bucket()
     kept.fill("pictures", 2 * PAGE + 1)
@@ -94,13 +93,13 @@ def test_the_deletion_of_a_large_bucket_goes_on_in_the_background(start: Start, 
     assert "Traceback" not in service.log()
 
 
-def test_a_deletion_that_a_kill_cuts_off_goes_on_when_it_is_asked_for_again(start: Start, kept: OnS3, proxy: S3Proxy) -> None:
+def test_killed_bucket_deletion_continues_when_requested_again(start: Start, kept: OnS3, proxy: S3Proxy) -> None:
     service = start()
     service.make_bucket()
     kept.fill("pictures", 2 * PAGE + 1)
     with proxy.broken(SLOW_PAGES):
         assert service.delete("/1/buckets/pictures").status_code == 202
-        service.kill()  # the first page is gone, the second is on its way
+        service.kill()  # the first page is deleted, the request for the second is running
     service.start()
     assert service.get("/1/buckets").json() == ["pictures"]
     assert 0 < len(kept.names("pictures")) <= PAGE + 1

@@ -1,4 +1,4 @@
-"""What a request to the service costs in requests to S3, counted at the server's side."""
+"""The S3 requests of each request to the service, counted by a proxy."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
 
 
 @pytest.mark.parametrize(
-    ("use", "operations"),
+    ("send", "operations"),
     [
         (lambda service: service.post(IMAGES, picture()), ["PutObject"]),
         (lambda service: service.post(OBJECTS, b"text", headers=TEXT), ["PutObject"]),
@@ -78,54 +78,54 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
         (lambda service: service.get("/healthcheck"), ["ListBuckets"]),
         (lambda service: service.post("/1/buckets?bucket=pictures"), ["HeadBucket"]),
         (lambda service: service.get("/version"), []),
-        (lambda service: service.post(IMAGES, b"no picture"), []),
+        (lambda service: service.post(IMAGES, b"no image"), []),
     ],
     ids=[
         *("post image", "post object", "put image", "put object"),
         *("get image", "get image with meta", "get object", "get preview", "head image", "head object", "head preview"),
-        *("delete images", "list buckets", "check health", "make bucket again", "get version", "post what is no image"),
+        *("delete images", "list buckets", "check health", "make existing bucket", "get version", "post invalid image"),
     ],
 )
-def test_a_request_costs_as_few_requests_as_can_be(
-    service: Service, proxy: S3Proxy, use: Callable[[Service], object], operations: list[str]
+def test_request_sends_the_expected_s3_requests(
+    service: Service, proxy: S3Proxy, send: Callable[[Service], object], operations: list[str]
 ) -> None:
     with proxy.counted() as lines:
-        use(service)
+        send(service)
     assert [operation(line) for line in lines] == operations
 
 
-def test_a_deletion_costs_one_request_more_than_the_look_whether_there_is_anything(service: Service, proxy: S3Proxy) -> None:
+def test_deletion_looks_up_the_record_and_deletes_it(service: Service, proxy: S3Proxy) -> None:
     url = service.post(IMAGES, picture()).json()["url"]
     with proxy.counted() as lines:
         assert service.delete(url).status_code == 204
     assert [operation(line) for line in lines] == ["HeadObject", "DeleteObject"]
 
 
-def test_owners_are_looked_up_one_by_one_where_an_account_deletes(service: Service, proxy: S3Proxy) -> None:
+def test_bulk_deletion_by_an_account_looks_up_each_owner(service: Service, proxy: S3Proxy) -> None:
     with proxy.counted() as lines:
         assert service.delete(f"{OBJECTS}?account_id={OWNER}", json={"objects": [ID, OTHER]}).status_code == 204
     assert sorted(operation(line) for line in lines) == ["DeleteObjects", "HeadObject", "HeadObject"]
     assert service.put(f"{OBJECTS}/{ID}", b"text", headers=TEXT).status_code == 200
 
 
-def test_a_large_object_goes_up_in_parts_and_comes_down_in_one(service: Service, proxy: S3Proxy) -> None:
+def test_large_object_is_uploaded_in_parts_and_downloaded_at_once(service: Service, proxy: S3Proxy) -> None:
     with proxy.counted() as lines:
         url = service.post(OBJECTS, b"x" * 20 * 2**20, headers=TEXT).json()["url"]
     assert [operation(line) for line in lines] == ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload"]
     with proxy.counted() as lines:
         assert len(service.get(url).content) == 20 * 2**20
-    assert [operation(line) for line in lines] == ["GetObject", "GetObject"]  # of the tail, too: it has the index
+    assert [operation(line) for line in lines] == ["GetObject", "GetObject"]  # one reads the index at the end of the record
     with proxy.counted() as lines:
         assert service.get(url, headers={"Range": "bytes=9-19"}).content == b"x" * 11
     assert [operation(line) for line in lines] == ["GetObject"] * 3
 
 
-def test_a_bucket_is_deleted_page_by_page(service: Service, proxy: S3Proxy) -> None:
-    service.make_bucket("leaving")
+def test_bucket_is_deleted_page_by_page(service: Service, proxy: S3Proxy) -> None:
+    service.make_bucket("large")
     assert isinstance(service.kept, OnS3)
-    service.kept.fill("leaving", PAGE * 2 + 1)
+    service.kept.fill("large", PAGE * 2 + 1)
     with proxy.counted() as lines:
-        assert service.delete("/1/buckets/leaving").status_code == 202
+        assert service.delete("/1/buckets/large").status_code == 202
     pages = ["ListObjectsV2", "DeleteObjects"] * 3
     assert [operation(line) for line in lines] == ["HeadBucket", *pages, "ListMultipartUploads", "DeleteBucket", "HeadBucket"]
     assert service.get("/1/buckets").json() == ["pictures"]
