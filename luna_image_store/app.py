@@ -1,4 +1,4 @@
-"""The WSGI application: composed from the settings; errors become answers in one place."""
+"""The WSGI application, created from the settings. Its error handlers turn all exceptions into JSON responses."""
 
 import logging
 from functools import cache
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings, storage: Storage | None = None, manual: Path = system.MANUAL) -> App:
-    """Make the application. `storage`: the one to use, else the one that the settings name. `manual`: the directory it is in."""
+    """Create the application. Without `storage`, use the storage of the settings. `manual` is the directory of the manual."""
     monitor = Monitor(settings)
     storage = monitor.storage(storage or create_storage(settings, prepared=True))
     services = Services(
@@ -46,7 +46,7 @@ def create_app(settings: Settings, storage: Storage | None = None, manual: Path 
     app: App = falcon.App(middleware=[*_monitoring(monitor), RequestContext()])
     app.add_error_handler(errors.ServiceError, _on_service_error)
     app.add_error_handler(falcon.HTTPError, _on_http_error)
-    app.add_error_handler(Exception, _on_fault)
+    app.add_error_handler(Exception, _on_unexpected_error)
     for template, resource in ROUTES.items():
         app.add_route(template, resource(services))
     for prefix, directory in (("/docs/dev", manual), ("/docs/spec", system.STATIC)):
@@ -61,7 +61,7 @@ def _monitoring(monitor: Monitor) -> list[Any]:
 
 
 def _add_metrics(app: App, metrics: "Metrics") -> None:
-    from luna_image_store.http.resources.metrics import MetricsPage  # with the library for Prometheus
+    from luna_image_store.http.resources.metrics import MetricsPage  # imports prometheus_client
 
     app.add_route(METRICS_PATH, MetricsPage(metrics))
 
@@ -77,13 +77,13 @@ def _on_service_error(req: falcon.Request, resp: falcon.Response, ex: errors.Ser
 
 
 def _on_http_error(req: falcon.Request, resp: falcon.Response, ex: falcon.HTTPError, params: object) -> None:
-    """Give the errors of the framework our form; those without a row of their own keep their status."""
+    """Convert an error of Falcon to the JSON form of this service. Its status and headers do not change."""
     error = errors.PageNotFound() if ex.status_code == 404 else errors.InvalidRequest(ex.title)
     _on_service_error(req, resp, error, params)
     resp.status = ex.status
     resp.set_headers(ex.headers or {})
 
 
-def _on_fault(req: falcon.Request, resp: falcon.Response, ex: Exception, params: object) -> None:
+def _on_unexpected_error(req: falcon.Request, resp: falcon.Response, ex: Exception, params: object) -> None:
     logger.exception("unhandled error")
     _on_service_error(req, resp, errors.InternalError(), params)

@@ -1,12 +1,15 @@
-"""The types that pictures and objects may have, and whether an object's bytes are what its type says.
+"""The supported content types of images and objects, and a check that the bytes of an object match its type.
 
-The check looks as closely as it can with flat memory: text and JSON must be UTF-8 throughout (a text may name another
-charset), JSON up to 16 MiB must parse, larger JSON must begin and end as JSON does. A PDF has its signature in its first
-1,024 bytes, as PDF readers look for it there; a ZIP begins with a signature.
+The check works on chunks. It holds only JSON of up to 16 MiB in memory:
 
-JSON is what the grammar of RFC 8259 allows. msgspec parses it, but refuses two things that the grammar allows. An escape that is
-half of a surrogate pair: after a refusal the text is parsed once more, with another escape of the same length in place of each
-surrogate. Nesting of more than about a thousand brackets: such JSON is looked at like one of more than 16 MiB.
+- Text and JSON must be UTF-8. For text, `charset` may name another encoding.
+- JSON up to 16 MiB must parse. The check of larger JSON covers only its first and last character.
+- A PDF must have its signature in its first 1,024 bytes, as PDF readers expect.
+- A ZIP must begin with a signature.
+
+JSON must follow the grammar of RFC 8259. The parser, msgspec, is stricter in two cases. It refuses an unpaired surrogate escape:
+after an error, the text is parsed again with other escapes of the same length. It refuses nesting of more than about a thousand
+brackets: such JSON is checked like JSON of more than 16 MiB.
 """
 
 import codecs
@@ -27,24 +30,24 @@ SIGNATURES = {
     "application/pdf": re.compile(rb"(?s:.{0,1023}?)%PDF-"),
     "application/zip": re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)"),
 }
-SIGNED_START = 1023 + len(b"%PDF-")  # bytes in which a signature must be found
+SIGNATURE_SEARCH_BYTES = 1023 + len(b"%PDF-")
 UTF8_CHARSETS = ("", "utf-8", "utf8", "us-ascii", "ascii")
 
 
 def media_type(content_type: str) -> str:
-    """Strip the parameters from a content type."""
+    """Return a content type without its parameters, in lower case."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def validate_body(content_type: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass a body through; raise BodyMismatch as soon as it is not what its type says, at its end at the latest."""
-    kind = media_type(content_type)
+    """Yield the chunks of a body unchanged. Raise BodyMismatch as soon as they do not match the content type."""
+    base_type = media_type(content_type)
     body = iter(chunks)
-    if kind in SIGNATURES:
-        return _signed(body, SIGNATURES[kind])
-    if kind == "application/json":
-        return _json(_utf8(body))
-    return _utf8(body) if _charset(content_type) in UTF8_CHARSETS else body
+    if base_type in SIGNATURES:
+        return _check_signature(body, SIGNATURES[base_type])
+    if base_type == "application/json":
+        return _check_json(_check_utf8(body))
+    return _check_utf8(body) if _charset(content_type) in UTF8_CHARSETS else body
 
 
 def _charset(content_type: str) -> str:
@@ -55,11 +58,11 @@ def _charset(content_type: str) -> str:
     return ""
 
 
-def _signed(chunks: Iterator[bytes], signature: re.Pattern[bytes]) -> Iterator[bytes]:
+def _check_signature(chunks: Iterator[bytes], signature: re.Pattern[bytes]) -> Iterator[bytes]:
     start = b""
     for chunk in chunks:
         start += chunk
-        if len(start) >= SIGNED_START or signature.match(start):
+        if len(start) >= SIGNATURE_SEARCH_BYTES or signature.match(start):
             break
     if not signature.match(start):
         raise BodyMismatch
@@ -67,7 +70,7 @@ def _signed(chunks: Iterator[bytes], signature: re.Pattern[bytes]) -> Iterator[b
     yield from chunks
 
 
-def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _check_utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for chunk in chunks:
@@ -78,28 +81,28 @@ def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise BodyMismatch from ex
 
 
-def _json(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    whole: bytearray | None = bytearray()
+def _check_json(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    text: bytearray | None = bytearray()
     end = b""
     for chunk in chunks:
         end = chunk.rstrip(JSON_SPACE)[-1:] or end
-        if whole is not None:
-            whole += chunk
-            if len(whole) > PARSED_JSON:
-                if not _without_mark(bytes(whole)).lstrip(JSON_SPACE).startswith(JSON_STARTS):
+        if text is not None:
+            text += chunk
+            if len(text) > PARSED_JSON:
+                if not _without_bom(bytes(text)).lstrip(JSON_SPACE).startswith(JSON_STARTS):
                     raise BodyMismatch
-                whole = None
+                text = None
         yield chunk
-    if not (whole and _is_parsed(_without_mark(bytes(whole)))) and end not in JSON_ENDS:
+    if not (text and _can_parse(_without_bom(bytes(text)))) and end not in JSON_ENDS:
         raise BodyMismatch
 
 
-def _without_mark(text: bytes) -> bytes:
+def _without_bom(text: bytes) -> bytes:
     return text.removeprefix(codecs.BOM_UTF8)
 
 
-def _is_parsed(text: bytes) -> bool:
-    """Parse JSON without building anything from it; return False where it is nested too deep for that."""
+def _can_parse(text: bytes) -> bool:
+    """Parse JSON. Raise BodyMismatch if it is invalid; return False if it is nested too deep for the parser."""
     try:
         try:
             _decode(text)
@@ -118,5 +121,5 @@ def _decode(text: bytes) -> None:
 
 
 def _without_surrogates(text: bytes) -> bytes:
-    """Replace each escaped backslash, then each escape that can be a surrogate; neither changes whether JSON is valid."""
+    """Replace escaped backslashes, then escapes of surrogates. This does not change whether the JSON is valid."""
     return text.replace(rb"\\", b"__").replace(rb"\ud", rb"\u0").replace(rb"\uD", rb"\u0")

@@ -1,7 +1,7 @@
-"""What an image and an object are: ids, keys, owners, metadata, previews, deletion by many.
+"""Operations on images and objects: create, replace, read and delete, with previews and a check of the account.
 
-Accounts: a record stored without one is open to all. One that has an owner looks missing to a request that names another
-account; a request that names none is let through.
+Accounts: a record without an owner is open to all accounts. If a record has an owner, a request with another account gets
+"not found". A request without an account has access to all records.
 """
 
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """What a client is sent."""
+    """Content and headers for a response to GET or HEAD."""
 
     content_type: str
     etag: str
@@ -36,7 +36,7 @@ class StoredContent:
 
 
 class RecordService(ABC):
-    """What images and objects have in common."""
+    """The operations that images and objects have in common."""
 
     kind: ClassVar[Kind]
 
@@ -44,31 +44,31 @@ class RecordService(ABC):
         self._storage = storage
 
     def get(self, bucket: str, record_id: str, account_id: str | None) -> StoredContent:
-        """Open a record for reading."""
+        """Return a record with an open payload. The caller must close the payload."""
         stored = self._storage.open(bucket, self._key(record_id))
-        self._admit(record_id, stored.index, account_id)
+        self._check_account(record_id, stored.index, account_id)
         return self._content(record_id, stored.index, stored.payload)
 
     def head(self, bucket: str, record_id: str, account_id: str | None) -> StoredContent:
-        """Give what `get` would, without the payload."""
+        """Return the same as `get`, with a payload that cannot be read."""
         index = self._storage.head(bucket, self._key(record_id))
-        self._admit(record_id, index, account_id)
+        self._check_account(record_id, index, account_id)
         return self._content(record_id, index, UnreadPayload(index.payload.length))
 
     def delete(self, bucket: str, record_id: str, account_id: str | None) -> None:
-        """Remove one record."""
+        """Delete one record."""
         key = self._key(record_id)
         if account_id:
-            self._admit(record_id, self._storage.head(bucket, key), account_id)
-            self._storage.delete_many(bucket, [key])  # it is there: no need for the storage to look again
+            self._check_account(record_id, self._storage.head(bucket, key), account_id)
+            self._storage.delete_many(bucket, [key])  # unlike `delete`, it does not check again that the record exists
         else:
             self._storage.delete(bucket, key)
 
     def delete_many(self, bucket: str, record_ids: Iterable[str], account_id: str | None) -> None:
-        """Remove those of the records that exist and are not another account's."""
+        """Delete the records. Skip missing records and, if an account is given, the records of other accounts."""
         keys = [self._key(record_id) for record_id in dict.fromkeys(record_ids)]
         if account_id:
-            found = self._storage.head_many(bucket, keys)  # a damaged one has no known owner: it is kept, and logged
+            found = self._storage.head_many(bucket, keys)  # a damaged record is not deleted: its owner is unknown
             keys = [key for key, index in found.items() if index.account_id in (None, account_id)]
         self._storage.delete_many(bucket, keys)
 
@@ -79,13 +79,16 @@ class RecordService(ABC):
         modified = datetime.fromtimestamp(int(index.created), UTC)
         return StoredContent(index.content_type, index.etag, modified, payload, index.meta)
 
-    def _admit(self, record_id: str, index: Index, account_id: str | None) -> None:
-        """Let another account's record look missing."""
+    def _check_account(self, record_id: str, index: Index, account_id: str | None) -> None:
+        """Raise ImageNotFound or ObjectNotFound if the record belongs to another account."""
         if account_id and index.account_id not in (None, account_id):
             raise self._key(record_id).not_found()
 
-    def _owner(self, bucket: str, record_id: str, account_id: str | None) -> str | None:
-        """Find who owns a record once it is replaced. A damaged one may be replaced by anybody: that mends it."""
+    def _owner_for_replace(self, bucket: str, record_id: str, account_id: str | None) -> str | None:
+        """Return the owner of a record after a replacement. Raise OwnerMismatch if it belongs to another account.
+
+        Any account may replace a damaged record, because its owner cannot be read.
+        """
         try:
             owner = self._storage.head(bucket, self._key(record_id)).account_id
         except (RecordNotFound, RecordDamaged):
@@ -96,40 +99,40 @@ class RecordService(ABC):
 
 
 class ImageService(RecordService):
-    """Pictures with their previews."""
+    """Operations on images and their previews."""
 
     kind = Kind.IMAGE
     preview_sizes = PREVIEW_SIZES
 
     def __init__(self, storage: Storage, rendering: RenderSettings, decodes: int, renderer: Renderer = RENDERER) -> None:
-        """Make the service; it decodes so many pictures at a time, however many threads there are."""
+        """Create the service. `decodes` is the maximum number of images that it decodes at the same time."""
         super().__init__(storage)
         self._rendering = rendering
         self._renderer = renderer
         self._decoding = Semaphore(decodes)
 
     def create(self, bucket: str, data: bytes, account_id: str | None, meta: Mapping[str, str]) -> str:
-        """Store a picture under a new id, and give the id."""
+        """Store an image under a new id. Return the id."""
         image_id = str(uuid4())
         self._save(bucket, image_id, self._render(data), account_id, meta)
         return image_id
 
     def replace(self, bucket: str, image_id: str, data: bytes, account_id: str | None, meta: Mapping[str, str]) -> None:
-        """Store a picture under a given id, in place of the one that is there."""
-        picture = self._render(data)
-        self._save(bucket, image_id, picture, self._owner(bucket, image_id, account_id), meta)
+        """Store an image under the given id. Replace an existing image."""
+        image = self._render(data)
+        self._save(bucket, image_id, image, self._owner_for_replace(bucket, image_id, account_id), meta)
 
     def preview(self, bucket: str, image_id: str, size: int) -> StoredContent:
-        """Give a preview, made on the spot where none of this size is stored whole."""
+        """Return a preview. Render it if the record has no intact preview of this size."""
         key = self._key(image_id)
         index, data = self._storage.preview(bucket, key, size)
         if data is None:
-            data = self._make_preview(bucket, key, size)
+            data = self._render_preview(bucket, key, size)
         content = self._content(image_id, index, MemoryPayload(data))
         return replace(content, etag=etag_of(data), meta={})
 
-    def _make_preview(self, bucket: str, key: Key, size: int) -> bytes:
-        """Render a preview from the stored picture. What can't be rendered any more is damaged: it could when it was stored."""
+    def _render_preview(self, bucket: str, key: Key, size: int) -> bytes:
+        """Render a preview from the stored image. Raise RecordDamaged on failure: a stored image has been decoded before."""
         stored = self._storage.open(bucket, key)
         try:
             jpeg = _read(stored)
@@ -143,30 +146,30 @@ class ImageService(RecordService):
         with self._decoding:
             return self._renderer.render(data, self._rendering)
 
-    def _save(self, bucket: str, image_id: str, picture: RenderedImage, account_id: str | None, meta: Mapping[str, str]) -> None:
-        draft = NewRecord("image/jpeg", account_id, meta, picture.size, picture.previews)
-        self._storage.put(bucket, self._key(image_id), draft, (picture.jpeg,))
+    def _save(self, bucket: str, image_id: str, image: RenderedImage, account_id: str | None, meta: Mapping[str, str]) -> None:
+        draft = NewRecord("image/jpeg", account_id, meta, image.size, image.previews)
+        self._storage.put(bucket, self._key(image_id), draft, (image.jpeg,))
 
 
 class ObjectService(RecordService):
-    """Objects as they came, streamed both ways."""
+    """Operations on objects. Payloads are stored unchanged and streamed in both directions."""
 
     kind = Kind.OBJECT
 
     def create(self, bucket: str, content_type: str, chunks: Iterable[bytes], account_id: str | None) -> str:
-        """Store an object under a new id, and give the id."""
+        """Store an object under a new id. Return the id."""
         object_id = str(uuid4())
         body = validate_body(content_type, chunks)
         self._storage.put(bucket, self._key(object_id), NewRecord(content_type, account_id), body)
         return object_id
 
     def replace(self, bucket: str, object_id: str, content_type: str, chunks: Iterable[bytes], account_id: str | None) -> None:
-        """Store an object under a given id, in place of the one that is there."""
+        """Store an object under the given id. Replace an existing object."""
         body = validate_body(content_type, chunks)
         try:
-            owner = self._owner(bucket, object_id, account_id)
+            owner = self._owner_for_replace(bucket, object_id, account_id)
         except ServiceError:
-            for _ in body:  # what is wrong with the body is told first
+            for _ in body:  # an error in the body has priority
                 pass
             raise
         self._storage.put(bucket, self._key(object_id), NewRecord(content_type, owner), body)
@@ -178,10 +181,10 @@ class ObjectService(RecordService):
 
 
 def render_settings(images: ImageSettings) -> RenderSettings:
-    """Read from the settings how images are rendered."""
+    """Return the settings of the renderer."""
     return RenderSettings(images.jpeg_quality, images.preview_quality, images.background, images.max_pixels)
 
 
 def _read(stored: StoredRecord) -> bytes:
-    """Read a whole payload, or raise BadRecord where it is not what was stored; one in memory has been checked already."""
+    """Return a complete payload. Raise BadRecord if its checksum is wrong. Payloads in memory have been checked already."""
     return stored.payload.data or stored.index.payload.check(b"".join(stored.payload.chunks()), "the payload")

@@ -1,1 +1,1 @@
-"""The HTTP interface: requests in, answers out."""
+"""The HTTP interface: requests, responses and the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""What the body of a request or an answer is, as declared by an operation for the OpenAPI document."""
+"""Descriptions of request and response bodies for the OpenAPI document."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from marshmallow import Schema
 
 @dataclass(frozen=True, slots=True)
 class NoBody:
-    """Nothing but headers."""
+    """No body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """JSON that a schema describes."""
+    """A JSON body with a schema."""
 
     schema: type[Schema]
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Bodies of which an example is all that is said, by media type; None for one without an example."""
+    """Example bodies by media type. None is a body without an example."""
 
     values: Mapping[str, object]
 
 
 class Binary:
-    """Stored content of one of these media types, with its headers. Without a type: the headers alone."""
+    """Stored content of one of these media types, with its headers. Without types: only the headers."""
 
     def __init__(self, *types: str) -> None:
         self.types = types

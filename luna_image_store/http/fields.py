@@ -1,4 +1,4 @@
-"""Fields and rules that marshmallow lacks."""
+"""Fields and validators in addition to those of marshmallow."""
 
 import re
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ MAX_IDS = 1000
 
 
 class Pattern(validate.Regexp):
-    """A regular expression that must match the whole value; `$` alone lets a final line break pass."""
+    """A regular expression that must match the complete value. With `$` alone, marshmallow accepts a final line break."""
 
     def __init__(self, pattern: str) -> None:
         super().__init__(pattern, error="Must match {regex}.")
         self._matches = re.compile(pattern).fullmatch
 
     def __call__(self, value: Any) -> Any:
-        """Give the value back, or raise ValidationError."""
+        """Return the value. Raise ValidationError if it does not match."""
         if not self._matches(value):
             raise ValidationError(self._format_error(value))
         return value
 
 
 class Flag(fields.Integer):
-    """0 or 1, and nothing that Python also reads as such a number."""
+    """0 or 1. Other spellings of these numbers, such as `01`, are invalid."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> bool:
         if value not in ("0", "1"):
@@ -38,7 +38,7 @@ class Flag(fields.Integer):
 
 
 class PreviewSize(fields.Integer):
-    """A number of pixels from 1 to MAX_PREVIEW in plain digits."""
+    """A number of pixels from 1 to MAX_PREVIEW, in ASCII digits without a leading zero."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> int:
         if not re.fullmatch("[1-9][0-9]{0,3}", value) or int(value) > MAX_PREVIEW:
@@ -47,7 +47,7 @@ class PreviewSize(fields.Integer):
 
 
 class Ids(fields.List[str]):
-    """A list of ids, counted before they are looked at."""
+    """A list of ids. Its length is checked before the ids."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
         if isinstance(value, list) and len(value) > MAX_IDS:
@@ -56,7 +56,7 @@ class Ids(fields.List[str]):
 
 
 class ImageType(fields.String):
-    """The type that is said of a picture; what it is shows from its bytes."""
+    """The Content-Type of an image. The real format is detected from the bytes."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> str:
         if media_type(value) not in IMAGE_TYPES:
@@ -65,10 +65,10 @@ class ImageType(fields.String):
 
 
 class ObjectType(fields.String):
-    """The type of an object, kept with its parameters."""
+    """The Content-Type of an object, stored with its parameters."""
 
     def deserialize(self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **_: Any) -> str:
-        """Give the type back, or raise the error that fits."""
+        """Return the type. Raise BadContentType if it is missing, UnsupportedMediaType if it is not supported."""
         if value is missing:
             raise BadContentType
         if media_type(value) not in OBJECT_ENDINGS:

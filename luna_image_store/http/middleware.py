@@ -1,4 +1,4 @@
-"""What happens around every request: its id, the methods of its path, its line in the log."""
+"""Middleware for each request: request id, check of the method, log line."""
 
 import logging
 import re
@@ -19,7 +19,7 @@ logger = logging.getLogger("luna_image_store.requests")
 
 
 def allowed_methods(resource: object) -> tuple[str, ...]:
-    """List the methods that a resource has."""
+    """Return the HTTP methods of a resource."""
     return tuple(method for method in METHODS if hasattr(resource, f"on_{method.lower()}"))
 
 
@@ -27,18 +27,18 @@ allowed_methods_of = cache(allowed_methods)
 
 
 class RequestContext:
-    """Gives each request an id, refuses methods that its resource lacks, and logs one line when it is done."""
+    """Sets the request id, refuses unsupported methods, and logs one line per request."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Take the client's request id, or make one; a malformed one is refused later, with the other headers."""
-        given = req.get_header(REQUEST_ID_HEADER)
-        current = given if given and is_request_id(given) else new_request_id()
+        """Use the request id of the client, or create one. The check of the headers refuses a malformed id later."""
+        received = req.get_header(REQUEST_ID_HEADER)
+        current = received if received and is_request_id(received) else new_request_id()
         request_id.set(current)
         resp.set_header(REQUEST_ID_HEADER, current)
         req.context.started = time.perf_counter()
 
     def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Hashable, params: dict[str, object]) -> None:
-        """Refuse OPTIONS, which the framework would answer, methods it does not know, and a line break it would overlook."""
+        """Refuse unsupported methods, also OPTIONS, and paths with a line break. Falcon would accept both."""
         if not req.path.isprintable() or "" in params.values():
             raise PageNotFound
         allowed = allowed_methods_of(resource)
@@ -47,7 +47,7 @@ class RequestContext:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
         """Log the request."""
-        if resp.get_header(REQUEST_ID_HEADER) is None:  # the framework refused it before it came here
+        if resp.get_header(REQUEST_ID_HEADER) is None:  # Falcon refused the request before `process_request`
             self.process_request(req, resp)
         seconds = time.perf_counter() - req.context.started
         route, status, length = req.uri_template or "-", resp.status_code, body_length(req, resp)
@@ -59,9 +59,9 @@ class RequestContext:
 
 
 def body_length(req: falcon.Request, resp: falcon.Response) -> int:
-    """Count the bytes of the body; JSON that is still to be rendered is rendered now, once."""
+    """Return the length of the response body in bytes. This renders a JSON body; Falcon does not render it again."""
     if req.method == "HEAD":
         return 0
-    if (announced := resp.content_length) is not None:
-        return int(announced)
+    if (content_length := resp.content_length) is not None:
+        return int(content_length)
     return len(resp.render_body() or b"")

@@ -1,4 +1,4 @@
-"""Watching requests: when each starts, and what became of it."""
+"""Middleware that reports the start and the end of each request to observers."""
 
 import time
 from collections.abc import Sequence
@@ -12,53 +12,53 @@ from luna_image_store.logs import request_id
 from luna_image_store.monitoring.samples import Observer, RequestSample
 
 METRICS_PATH = "/metrics"
-UNKNOWN = "unknown"  # one path for all that there are not, whatever clients think of
+UNKNOWN = "unknown"  # one label for all unknown paths, so that clients cannot create labels
 
 
-class CountedBody:
-    """A request that is watched, and its body: it counts the bytes that are read."""
+class CountingBody:
+    """The body of a request. It counts the bytes that are read, and holds the start time of the request."""
 
     def __init__(self, body: Any) -> None:
-        self.started_at, self.began = time.time_ns(), time.perf_counter()
+        self.started_at, self.perf_start = time.time_ns(), time.perf_counter()
         self.received = 0
         self._body = body
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read from the body."""
+        """Read up to `size` bytes."""
         data: bytes = self._body.read(size)
         self.received += len(data)
         return data
 
 
 class Monitoring:
-    """Tells observers of every request but those for metrics, which would show themselves."""
+    """Reports each request to the observers, except requests for the metrics."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = observers
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Note when the request came."""
+        """Record the start time of the request."""
         if req.path == METRICS_PATH:
             return
-        req.context.watched = req.stream = req.env["wsgi.input"] = CountedBody(req.env["wsgi.input"])
+        req.context.counting_body = req.stream = req.env["wsgi.input"] = CountingBody(req.env["wsgi.input"])
         for observer in self._observers:
             observer.started()
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
-        """Tell what became of it."""
-        watched: CountedBody | None = getattr(req.context, "watched", None)
-        if watched is None:
+        """Report the result of the request."""
+        body: CountingBody | None = getattr(req.context, "counting_body", None)
+        if body is None:
             return
-        seconds, status = time.perf_counter() - watched.began, resp.status_code
+        seconds, status = time.perf_counter() - body.perf_start, resp.status_code
         is_known = resource is not None and req.method in allowed_methods_of(resource)
         finished = RequestSample(
             path_of(req.method, req.uri_template or "") if is_known else UNKNOWN,
             status,
             error_code(resp) if status >= 400 else None,
             request_id.get(),
-            watched.started_at,
+            body.started_at,
             seconds,
-            watched.received,
+            body.received,
             body_length(req, resp),
         )
         for observer in self._observers:
@@ -66,11 +66,11 @@ class Monitoring:
 
 
 def error_code(resp: falcon.Response) -> int | None:
-    """Read the code of the error that an answer tells of; None where it tells of none."""
+    """Return the error code of a response, or None if the response has no error code."""
     return resp.media.get("error_code") if isinstance(resp.media, dict) else None
 
 
 @cache
 def path_of(method: str, template: str) -> str:
-    """Name a method of a route, without the version that all have."""
+    """Return the label of a route: method and path template without the version."""
     return f"{method}:{template.removeprefix('/1') if template.startswith('/1/') else template}"

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the routes and the schemas that validate them."""
+"""The OpenAPI document, generated from the routes and their schemas."""
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
@@ -20,11 +20,12 @@ from luna_image_store.http.resources.base import Resource
 from luna_image_store.storage.base import ID
 
 INTRODUCTION = """\
-The service keeps pictures and objects in buckets, on a local disk or on S3. Buckets are disjoint namespaces.
+The service stores images and objects in buckets, on a local disk or on S3. The same id in two buckets is two records.
 
-Every picture becomes a JPEG with previews; objects (JSON, PDF, ZIP, plain text) are kept as they came. Both are stored by POST,
-under an ID that the service makes, or by PUT, under one of yours; they are fetched, checked and deleted by ID, alone or up
-to 1000 at once.
+The service stores each image as a JPEG with previews. It stores objects (JSON, PDF, ZIP, plain text) unchanged.
+
+A client stores a record with POST, and the service creates its id. With PUT, the client chooses the id. GET, HEAD and DELETE use
+this id. One DELETE can also delete up to 1000 records.
 """
 COMMON = (errors.InvalidRequest, errors.InternalError)
 STORAGE = (errors.StorageUnavailable, errors.StorageTimeout)
@@ -32,42 +33,50 @@ WITHOUT_STORAGE = ("version", "documents", "config", "health")
 BINARY = {"type": "string", "format": "binary"}
 
 
-def _header(text: str, example: str) -> dict[str, Any]:
-    return {"description": text, "schema": {"type": "string"}, "example": example}
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
 
 
-REQUEST_HEADERS = {"Luna-Request-Id": _header("ID of the request: the client's, or a new one.", schemas.REQUEST)}
+REQUEST_ID_HEADERS = {"Luna-Request-Id": _header("Id of the request, from the client or created by the service.", schemas.REQUEST)}
 STATUS_HEADERS = {
-    206: {"Content-Range": _header("Which part it is.", "bytes 0-99/23880")},
-    416: {"Content-Range": _header("How many bytes there are.", "bytes */23880")},
-    302: {"Location": _header("Path of the first page.", "/docs/dev/index.html")},
-    503: {"Retry-After": _header("Seconds after which to try again.", str(errors.StorageUnavailable.retry_after))},
+    206: {"Content-Range": _header("First and last byte of the part, and length of the payload.", "bytes 0-99/23880")},
+    416: {"Content-Range": _header("Length of the payload in bytes.", "bytes */23880")},
+    302: {"Location": _header("Path of the first page of the manual.", "/docs/dev/index.html")},
+    503: {"Retry-After": _header("Seconds to wait before the next attempt.", str(errors.StorageUnavailable.retry_after))},
 }
-MADE_AT: Mapping[type[Schema], str] = {
+CREATED_LOCATIONS: Mapping[type[Schema], str] = {
     schemas.Empty: f"/1/buckets/{schemas.BUCKET}",
     schemas.ImageCreated: schemas.IMAGE_URL,
     schemas.ObjectUrl: schemas.OBJECT_URL,
 }
 CONTENT_HEADERS = {
-    "ETag": _header("Strong, from the content.", '"881d0a32c9234862b6d8bfc9da8d4875"'),
-    "Last-Modified": _header("When it was stored.", "Mon, 23 Nov 2026 18:16:58 GMT"),
-    "Cache-Control": _header("Keep it, but ask before using it again.", "private, no-cache"),
-    "Accept-Ranges": _header("Ranges of bytes can be asked for.", "bytes"),
-    "X-Content-Type-Options": _header("Browsers must not guess the type.", "nosniff"),
-    "Content-Security-Policy": _header("Browsers must not run anything of it.", "default-src 'none'; sandbox"),
+    "ETag": _header("Digest of the payload (a strong ETag).", '"881d0a32c9234862b6d8bfc9da8d4875"'),
+    "Last-Modified": _header("Time at which the record was stored.", "Mon, 23 Nov 2026 18:16:58 GMT"),
+    "Cache-Control": _header("A client may cache the response, but must revalidate it before each use.", "private, no-cache"),
+    "Accept-Ranges": _header("The service supports byte ranges.", "bytes"),
+    "X-Content-Type-Options": _header("Browsers must not guess the content type.", "nosniff"),
+    "Content-Security-Policy": _header("Browsers must not execute the content.", "default-src 'none'; sandbox"),
 }
-OBJECT_HEADERS = {"Content-Disposition": _header("Browsers must save it.", f'attachment; filename="{schemas.OBJECT}.json"')}
-META_HEADERS = {"X-Luna-Meta-*": _header("With `with_meta=1`: user-defined metadata, a header per key.", "entrance 4")}
-CONDITIONS = {  # by the status that they lead to
+OBJECT_HEADERS = {
+    "Content-Disposition": _header("Browsers must save the object as a file.", f'attachment; filename="{schemas.OBJECT}.json"')
+}
+META_HEADERS = {"X-Luna-Meta-*": _header("Only with `with_meta=1`: metadata of the image, one header per key.", "entrance 4")}
+CONDITIONAL_HEADERS = {  # by the status that they can cause
     206: {
-        "Range": _header("One range of bytes; of several the whole is sent.", "bytes=0-99"),
+        "Range": _header("One byte range. For several ranges, the service sends the complete payload.", "bytes=0-99"),
         "If-Range": _header(
-            "ETag or date: send the range of this version only, else the whole.", CONTENT_HEADERS["ETag"]["example"]
+            "ETag or date. If the payload has another version, the service sends the complete payload.",
+            CONTENT_HEADERS["ETag"]["example"],
         ),
     },
     304: {
-        "If-None-Match": _header("ETags of the versions that the client has.", CONTENT_HEADERS["ETag"]["example"]),
-        "If-Modified-Since": _header("Date of the version that the client has.", CONTENT_HEADERS["Last-Modified"]["example"]),
+        "If-None-Match": _header(
+            "ETags of the versions that the client has. The service sends other versions only.", CONTENT_HEADERS["ETag"]["example"]
+        ),
+        "If-Modified-Since": _header(
+            "Last-Modified of the version that the client has. The service sends later versions only.",
+            CONTENT_HEADERS["Last-Modified"]["example"],
+        ),
     },
 }
 EXAMPLES: Mapping[type[errors.ServiceError], tuple[object, ...]] = {
@@ -94,15 +103,15 @@ EXAMPLES: Mapping[type[errors.ServiceError], tuple[object, ...]] = {
 
 
 class PlainDumper(yaml.SafeDumper):
-    """Writes repeated parts out, since not every reader of OpenAPI follows YAML's aliases."""
+    """A YAML dumper without aliases, because some OpenAPI tools do not support them."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Never make an alias."""
+        """Return True for all values."""
         return True
 
 
 def document(routes: Mapping[str, type[Resource]]) -> APISpec:
-    """Make the document from path templates and the resources behind them."""
+    """Create the document from the routes: path templates and their resources."""
     plugins = (MarshmallowPlugin(schema_name_resolver=_schema_name),)
     spec = APISpec("luna-image-store", __version__, "3.0.3", plugins, info={"description": INTRODUCTION})
     for tag in dict.fromkeys(resource.tag for resource in routes.values()):
@@ -113,7 +122,7 @@ def document(routes: Mapping[str, type[Resource]]) -> APISpec:
 
 
 def to_yaml(routes: Mapping[str, type[Resource]]) -> str:
-    """Write the document as YAML."""
+    """Return the document as YAML."""
     return str(yaml.dump(document(routes).to_dict(), Dumper=PlainDumper, sort_keys=False, allow_unicode=True))
 
 
@@ -121,11 +130,11 @@ def _operation(resource: type[Resource], method: str) -> dict[str, Any]:
     responder = getattr(resource, f"on_{method.lower()}")
     declared: Operation = responder.operation
     summary, _, description = cleandoc(responder.__doc__).partition("\n\n")
-    answers = {status: _answer(status, answer, declared) for status, answer in declared.answers.items()}
-    error_answers = _error_answers(_errors(resource, declared))
+    responses = {status: _response(status, response, declared) for status, response in declared.responses.items()}
+    error_responses = _error_responses(_errors(resource, declared))
     if method == "HEAD":
-        for answer in error_answers.values():
-            del answer["content"]
+        for response in error_responses.values():
+            del response["content"]
     body = _request_body(declared)
     return {
         "tags": [resource.tag],
@@ -134,7 +143,7 @@ def _operation(resource: type[Resource], method: str) -> dict[str, Any]:
         "description": description,
         "parameters": list(_parameters(declared)),
         **({"requestBody": body} if body else {}),
-        "responses": {**answers, **error_answers},
+        "responses": {**responses, **error_responses},
     }
 
 
@@ -142,8 +151,8 @@ def _parameters(declared: Operation) -> Iterator[dict[str, Any]]:
     for place, schema in (("path", declared.path), ("query", declared.query), ("header", declared.headers)):
         if schema is not None:
             yield {"in": place, "schema": schema}
-    for status, headers in CONDITIONS.items():
-        if status in declared.answers:
+    for status, headers in CONDITIONAL_HEADERS.items():
+        if status in declared.responses:
             yield from ({"in": "header", "name": name, **header} for name, header in headers.items())
 
 
@@ -154,20 +163,20 @@ def _request_body(declared: Operation) -> dict[str, Any] | None:
     return {"required": True, "content": content} if content else None
 
 
-def _answer(status: int, answer: Body, declared: Operation | None = None) -> dict[str, Any]:
-    headers = {**REQUEST_HEADERS, **STATUS_HEADERS.get(status, {})}
-    if status == HTTPStatus.CREATED and isinstance(answer, Json):
-        headers["Location"] = _header("Path of what was made.", MADE_AT[answer.schema])
-    if isinstance(answer, Binary) and declared:
+def _response(status: int, response: Body, declared: Operation | None = None) -> dict[str, Any]:
+    headers = {**REQUEST_ID_HEADERS, **STATUS_HEADERS.get(status, {})}
+    if status == HTTPStatus.CREATED and isinstance(response, Json):
+        headers["Location"] = _header("Path of the new bucket, image or object.", CREATED_LOCATIONS[response.schema])
+    if isinstance(response, Binary) and declared:
         has_meta = declared.query and "with_meta" in declared.query.fields
         is_object = isinstance(declared.path, schemas.ObjectPath)
         headers |= CONTENT_HEADERS | (META_HEADERS if has_meta else {}) | (OBJECT_HEADERS if is_object else {})
     described = {"description": HTTPStatus(status).phrase, "headers": headers}
-    return {**described, "content": content} if (content := _content(answer)) else described
+    return {**described, "content": content} if (content := _content(response)) else described
 
 
 def _content(body: Body) -> dict[str, Any] | None:
-    """Describe a body by media type."""
+    """Return the content of a body by media type."""
     match body:
         case NoBody():
             return None
@@ -193,32 +202,32 @@ def _schema_of(example: object) -> dict[str, Any]:
 
 
 def _errors(resource: type[Resource], declared: Operation) -> list[type[errors.ServiceError]]:
-    found = [*declared.errors, *COMMON]
+    kinds = [*declared.errors, *COMMON]
     if declared.path:
-        found.append(errors.PageNotFound)
+        kinds.append(errors.PageNotFound)
     if declared.query:
-        found.append(errors.BadQuery)
+        kinds.append(errors.BadQuery)
         if any(field.required for field in declared.query.fields.values()):
-            found.append(errors.ParameterMissing)
+            kinds.append(errors.ParameterMissing)
     if resource.tag not in WITHOUT_STORAGE:
-        found.extend(STORAGE)
-    return sorted(found, key=lambda error: (error.spec.status, error.spec.code))
+        kinds.extend(STORAGE)
+    return sorted(kinds, key=lambda error: (error.spec.status, error.spec.code))
 
 
-def _error_answers(found: list[type[errors.ServiceError]]) -> dict[int, Any]:
-    """Gather errors by status, each with its code and an example."""
-    answers = {}
-    for status, group in groupby(found, key=lambda error: error.spec.status):
+def _error_responses(kinds: list[type[errors.ServiceError]]) -> dict[int, Any]:
+    """Return the error responses by status, with an example for each error code."""
+    responses = {}
+    for status, group in groupby(kinds, key=lambda error: error.spec.status):
         rows = {str(error.spec.code): error for error in group}
-        described = _answer(status, Json(schemas.Error))
+        described = _response(status, Json(schemas.Error))
         described["description"] = " ".join(f"{code}: {cleandoc(error.__doc__ or '')}" for code, error in rows.items())
         described["content"]["application/json"]["examples"] = {
             code: {"value": error(*EXAMPLES.get(error, ())).body()} for code, error in rows.items()
         }
-        answers[status] = described
-    return answers
+        responses[status] = described
+    return responses
 
 
 def _schema_name(schema: type[Schema] | Schema | str) -> str:
-    """Name a schema in the document as in the code."""
+    """Return the name of a schema: the name of its class."""
     return schema if isinstance(schema, str) else (schema if isinstance(schema, type) else type(schema)).__name__

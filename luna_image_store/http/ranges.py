@@ -1,4 +1,4 @@
-"""Which part of a content a client asks for."""
+"""Range requests."""
 
 import re
 
@@ -10,15 +10,15 @@ SINGLE_RANGE = re.compile("(?i:bytes)=(?=[0-9]|-[0-9])([0-9]{0,18})-([0-9]{0,18}
 
 
 def requested_range(req: falcon.Request, content: StoredContent) -> range | None:
-    """Return the bytes that Range asks for, or raise 416 where there are none.
+    """Return the byte range of the Range header. Raise HTTPRangeNotSatisfiable if the payload has none of these bytes.
 
-    None stands for the whole: for HEAD, without Range, where it names several ranges or is malformed, and where If-Range does not
-    hold.
+    Return None for the complete payload: for HEAD, without Range, for several ranges, for a malformed Range, and if If-Range
+    does not match.
     """
-    wanted = SINGLE_RANGE.fullmatch(req.get_header("Range") or "")
-    if wanted is None or req.method == "HEAD" or not _range_applies(req, content):
+    match = SINGLE_RANGE.fullmatch(req.get_header("Range") or "")
+    if match is None or req.method == "HEAD" or not _range_applies(req, content):
         return None
-    first, last = wanted.groups()
+    first, last = match.groups()
     length = content.payload.length
     if first and last and int(last) < int(first):
         return None
@@ -30,6 +30,6 @@ def requested_range(req: falcon.Request, content: StoredContent) -> range | None
 
 
 def _range_applies(req: falcon.Request, content: StoredContent) -> bool:
-    """Follow If-Range: a part is only sent of the content that the client knows."""
+    """Evaluate If-Range: return whether the client has the same version of the content."""
     condition = req.get_header("If-Range")
     return condition in (None, f'"{content.etag}"', falcon.dt_to_http(content.modified))

@@ -1,4 +1,4 @@
-"""Reading request bodies: within a limit, whole, and never half."""
+"""Functions that read request bodies. They limit the size and refuse incomplete bodies."""
 
 from collections.abc import Iterator
 
@@ -9,29 +9,29 @@ from luna_image_store.storage.base import CHUNK_SIZE
 
 
 def read(req: falcon.Request, limit: int) -> bytes:
-    """Read a body into memory."""
+    """Return the body. Raise the same errors as `chunks`."""
     return b"".join(chunks(req, limit))
 
 
 def chunks(req: falcon.Request, limit: int) -> Iterator[bytes]:
-    """Read a body piece by piece; raise BodyEmpty, PayloadTooLarge, or InvalidRequest when it breaks off."""
-    announced = req.content_length
-    if announced is not None and announced > limit:
+    """Yield the body in chunks. Raise BodyEmpty, PayloadTooLarge, or InvalidRequest if the body is incomplete."""
+    content_length = req.content_length
+    if content_length is not None and content_length > limit:
         raise PayloadTooLarge(limit)
     received = 0
-    while chunk := _next(req):
+    while chunk := _read_chunk(req):
         received += len(chunk)
         if received > limit:
             raise PayloadTooLarge(limit)
         yield chunk
-    if announced is not None and received < announced:
-        raise InvalidRequest(f"the body has {received} bytes, Content-Length says {announced}")
+    if content_length is not None and received < content_length:
+        raise InvalidRequest(f"the body has {received} bytes, Content-Length says {content_length}")
     if not received:
         raise BodyEmpty
 
 
-def _next(req: falcon.Request) -> bytes:
-    """Read the next piece. The server raises errors of its own for broken chunks, silence and a closed connection."""
+def _read_chunk(req: falcon.Request) -> bytes:
+    """Read the next chunk. The server raises its own exceptions for invalid chunks, a timeout and a closed connection."""
     try:
         return bytes(req.bounded_stream.read(CHUNK_SIZE) if req.content_length is not None else req.stream.read(CHUNK_SIZE))
     except BlockingIOError as ex:

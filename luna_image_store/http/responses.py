@@ -1,4 +1,4 @@
-"""Sending stored content: its headers, conditional requests, ranges."""
+"""Responses with stored content: headers, conditional requests and ranges."""
 
 import errno
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ CONSTANT_HEADERS = {
 
 
 def send(req: falcon.Request, resp: falcon.Response, content: StoredContent, with_meta: bool = False) -> None:
-    """Answer GET or HEAD with a content: 200, 206 for a range, or 304 where the client has it."""
+    """Answer GET or HEAD with stored content: 200, 206 for a range, or 304 if the client has this version."""
     is_unchanged = _is_unchanged(req, content)
     total = content.payload.length
-    part = None if is_unchanged else _narrow(req, content)  # first: an error has no headers of the content
+    part = None if is_unchanged else _set_range(req, content)  # before the headers: an error response must not have them
     resp.set_headers(CONSTANT_HEADERS)
     resp.etag = content.etag
     resp.last_modified = content.modified
@@ -41,8 +41,8 @@ def send(req: falcon.Request, resp: falcon.Response, content: StoredContent, wit
     _send_payload(req, resp, content.payload)
 
 
-def _narrow(req: falcon.Request, content: StoredContent) -> range | None:
-    """Narrow the payload to the range that the client wants, and return it; None where it gets the whole."""
+def _set_range(req: falcon.Request, content: StoredContent) -> range | None:
+    """Limit the payload to the requested range. Return this range, or None for the complete payload."""
     try:
         if part := requested_range(req, content):
             content.payload.set_range(part.start, len(part))
@@ -58,14 +58,14 @@ def _send_payload(req: falcon.Request, resp: falcon.Response, payload: Payload) 
         payload.close()
     elif payload.data is not None:
         resp.data = payload.data
-    elif hasattr(payload, "fileno"):  # the server sends it without reading it
+    elif hasattr(payload, "fileno"):  # the server sends the file with sendfile
         resp.set_stream(payload, payload.length)
     else:
         resp.stream, resp.content_length = Chunks(payload), payload.length
 
 
 class Chunks:
-    """A payload as the server iterates over it. If it ends early, the connection ends: the client must see that it is not whole."""
+    """An iterator over a payload. On a read error it closes the connection, so that the client detects the incomplete body."""
 
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
@@ -74,12 +74,12 @@ class Chunks:
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._payload.chunks()
-        except ServiceError as ex:  # it has been logged; servers close quietly where the connection is reset
+        except ServiceError as ex:  # already logged; the server logs no error for a reset connection
             raise ConnectionResetError(errno.ECONNRESET, str(ex)) from ex
 
 
 def negotiate(req: falcon.Request, types: tuple[str, ...]) -> str:
-    """Choose the type that Accept likes best, the first one where it has no preference, or raise NotAcceptable."""
+    """Return the type that Accept prefers, or the first type if there is no preference. Raise NotAcceptable if none matches."""
     accepted = req.accept.lower()
     try:
         chosen = types[0] if accepted == "*/*" else falcon.mediatypes.best_match(types, accepted)

@@ -1,4 +1,4 @@
-"""The paths of the interface and the resources behind them."""
+"""The paths of the interface and their resources."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
-"""What requests and answers look like: path, query, headers, bodies, each field described.
+"""Schemas of requests and responses: path, query, headers and JSON bodies.
 
-The schemas that validate a request are the ones that document it. A rule whose error is not the general one of its part
-raises that error itself.
+The same schemas validate requests and describe them in the OpenAPI document. A ValidationError becomes the common error of its
+part of the request. A field that needs another error raises it itself.
 """
 
 from collections.abc import Mapping
@@ -26,94 +26,109 @@ IMAGE_URL = f"/1/buckets/{BUCKET}/images/{IMAGE}"
 OBJECT_URL = f"/1/buckets/{BUCKET}/objects/{OBJECT}"
 
 
-def small_enough(meta: Mapping[str, str]) -> None:
-    """Refuse metadata that would not fit into an index."""
+def check_meta_size(meta: Mapping[str, str]) -> None:
+    """Raise ValidationError if the metadata is larger than META_BYTES."""
     if sum(len(key) + len(value) for key, value in meta.items()) > META_BYTES:
-        raise ValidationError(f"All keys and values together may have {META_BYTES} bytes.")
+        raise ValidationError(f"All keys and values together must have at most {META_BYTES} bytes.")
 
 
-def _string(pattern: str, text: str, example: str, **options: Any) -> fields.String:
-    return fields.String(validate=Pattern(pattern), metadata={"description": text, "example": example}, **options)
+def _string(pattern: str, description: str, example: str, **options: Any) -> fields.String:
+    return fields.String(validate=Pattern(pattern), metadata={"description": description, "example": example}, **options)
 
 
 def _accept(types: tuple[str, ...]) -> fields.String:
     return fields.String(
-        data_key="Accept", metadata={"description": "Acceptable type of the answer.", "enum": list(types), "only_checked": True}
+        data_key="Accept",
+        metadata={"description": "Types that the client accepts in the response.", "enum": list(types), "only_checked": True},
     )
 
 
-def _answer(text: str, example: object) -> fields.String:
-    return fields.String(required=True, metadata={"description": text, "example": example})
+def _response_field(description: str, example: object) -> fields.String:
+    return fields.String(required=True, metadata={"description": description, "example": example})
 
 
 class BaseSchema(Schema):
-    """Base of all schemas. They have fields and no hooks: on the way in, each field is loaded by itself."""
+    """Base of all schemas. A schema has fields and no hooks, because requests are loaded field by field."""
 
     class Meta:
-        """Ignore what is not declared."""
+        """Ignore unknown fields."""
 
         unknown = EXCLUDE
 
 
 class BucketPath(BaseSchema):
-    """A bucket in a path."""
+    """Path of a bucket."""
 
-    bucket = _string(BUCKET_NAME, "Bucket name.", BUCKET, required=True)
+    bucket = _string(BUCKET_NAME, "Name of the bucket.", BUCKET, required=True)
 
 
 class ImagePath(BucketPath):
-    """A picture in a path."""
+    """Path of an image."""
 
-    image_id = _string(ID, "Image ID.", IMAGE, required=True)
+    image_id = _string(ID, "Id of the image.", IMAGE, required=True)
 
 
 class PreviewPath(ImagePath):
-    """A preview in a path."""
+    """Path of a preview."""
 
     size = PreviewSize(
         required=True,
-        metadata={"description": "Longest side in pixels.", "example": 64, "minimum": 1, "maximum": MAX_PREVIEW},
+        metadata={
+            "description": "Maximum length of the longest side in pixels.",
+            "example": 64,
+            "minimum": 1,
+            "maximum": MAX_PREVIEW,
+        },
     )
 
 
 class ObjectPath(BucketPath):
-    """An object in a path."""
+    """Path of an object."""
 
-    object_id = _string(ID, "Object ID.", OBJECT, required=True)
+    object_id = _string(ID, "Id of the object.", OBJECT, required=True)
 
 
 class NewBucketQuery(BaseSchema):
-    """The name of a bucket to make."""
+    """The query for the creation of a bucket."""
 
-    bucket = _string(BUCKET_NAME, "Bucket name. On S3 it must also keep S3's rules for bucket names.", BUCKET, required=True)
+    bucket = _string(BUCKET_NAME, "Name of the bucket. On S3 it must also follow the naming rules of S3.", BUCKET, required=True)
 
 
 class AccountQuery(BaseSchema):
-    """On whose behalf a record is read or deleted."""
+    """The account for which a record is read or deleted."""
 
     account_id = _string(
-        ID, "Account ID. Another account's records look missing; without it every record is seen.", ACCOUNT, load_default=None
+        ID,
+        "Id of the account. A request for a record of another account gets 404. Without this parameter, the request can use all "
+        "records.",
+        ACCOUNT,
+        load_default=None,
     )
 
 
 class ImageQuery(AccountQuery):
-    """How a picture is read."""
+    """The query for reading an image."""
 
     with_meta = Flag(
         load_default=False,
-        metadata={"description": "Whether to send user-defined metadata as headers.", "enum": [0, 1], "example": 1, "default": 0},
+        metadata={
+            "description": "1 returns the metadata of the image in the headers `X-Luna-Meta-*`.",
+            "enum": [0, 1],
+            "example": 1,
+            "default": 0,
+        },
     )
 
 
 class RequestHeaders(BaseSchema):
-    """Headers that every request may have. Fields that are only checked are not handed to the responder."""
+    """Headers of all requests. The responder does not get the fields with `only_checked`."""
 
     request_id = fields.String(
         validate=Pattern(REQUEST_ID),
         data_key="Luna-Request-Id",
         metadata={
-            "description": "External request ID, `<unix seconds>,<uuid>`. It stands on every log line of the request and is "
-            "returned with the answer. If it is not set, the service makes one.",
+            "description": "Id of the request, `<unix seconds>,<uuid>`. The service writes it in each log line of the request and "
+            "returns it in the response. Without this header, the service creates an id.",
             "example": REQUEST,
             "only_checked": True,
         },
@@ -124,18 +139,18 @@ class UploadHeaders(RequestHeaders):
     """Headers of POST and PUT."""
 
     account_id = _string(
-        ID, "Account ID: the owner of what is stored. Without it, it is open to all.", ACCOUNT, data_key="Luna-Account-Id",
-        load_default=None,
+        ID, "Id of the account that owns the record. A record without an owner is open to all accounts.", ACCOUNT,
+        data_key="Luna-Account-Id", load_default=None,
     )  # fmt: skip
 
 
 class ImageHeaders(UploadHeaders):
-    """Headers of an uploaded picture."""
+    """Headers for the upload of an image."""
 
     content_type = ImageType(
         data_key="Content-Type",
         metadata={
-            "description": "Type of the picture; what it really is, is found from its bytes.",
+            "description": "Type of the image. The service detects the real format from the bytes.",
             "enum": list(IMAGE_TYPES),
             "only_checked": True,
         },
@@ -143,95 +158,96 @@ class ImageHeaders(UploadHeaders):
     meta = fields.Dict(
         keys=fields.String(validate=Pattern(META_KEY)),
         values=fields.String(validate=Pattern(PRINTABLE)),
-        validate=small_enough,
+        validate=check_meta_size,
         load_default=dict,
         data_key="X-Luna-Meta-*",
         metadata={
-            "description": "User-defined metadata: one `X-Luna-Meta-<key>` header per key, kept with the picture. Keys are of "
-            "letters, digits and hyphens, up to 64, in any case; values are printable ASCII; all together up to 2,048 bytes.",
+            "description": "Metadata of the image: one header `X-Luna-Meta-<key>` per key. A key has 1 to 64 letters, digits and "
+            "hyphens; upper and lower case are the same. A value is printable ASCII. All keys and values together have at most "
+            "2,048 bytes.",
         },
     )
 
 
 class ObjectHeaders(UploadHeaders):
-    """Headers of an uploaded object."""
+    """Headers for the upload of an object."""
 
     content_type = ObjectType(
         required=True,
         data_key="Content-Type",
-        metadata={"description": "Type of the object; parameters are kept.", "enum": list(OBJECT_ENDINGS)},
+        metadata={"description": "Type of the object. The service stores it with its parameters.", "enum": list(OBJECT_ENDINGS)},
     )
 
 
 class AcceptObject(RequestHeaders):
-    """Which types of an object the client takes."""
+    """Headers for reading an object."""
 
     accept = _accept(tuple(OBJECT_ENDINGS))
 
 
 class AcceptSpec(RequestHeaders):
-    """In which form the client wants the OpenAPI document."""
+    """Headers for reading the OpenAPI document."""
 
     accept = _accept(("application/x-yaml", "text/html"))
 
 
 class AcceptConfig(RequestHeaders):
-    """In which form the client wants the settings."""
+    """Headers for reading the settings."""
 
     accept = _accept(("application/json", "text/plain"))
 
 
 class ImageIds(BaseSchema):
-    """Pictures to delete."""
+    """The ids of the images to delete."""
 
     images = Ids(
         fields.String(validate=Pattern(ID)),
         required=True,
-        metadata={"description": "Image IDs, up to 1000.", "example": [IMAGE], "maxItems": MAX_IDS},
+        metadata={"description": "Ids of images, at most 1000.", "example": [IMAGE], "maxItems": MAX_IDS},
     )
 
 
 class ObjectIds(BaseSchema):
-    """Objects to delete."""
+    """The ids of the objects to delete."""
 
     objects = Ids(
         fields.String(validate=Pattern(ID)),
         required=True,
-        metadata={"description": "Object IDs, up to 1000.", "example": [OBJECT], "maxItems": MAX_IDS},
+        metadata={"description": "Ids of objects, at most 1000.", "example": [OBJECT], "maxItems": MAX_IDS},
     )
 
 
 class Empty(BaseSchema):
-    """An empty answer."""
+    """An empty JSON object."""
 
 
 class ImageUrl(BaseSchema):
-    """Where a replaced picture is found."""
+    """The path of a replaced image."""
 
-    url = _answer("Path of the picture.", IMAGE_URL)
+    url = _response_field("Path of the image.", IMAGE_URL)
 
 
 class ImageCreated(ImageUrl):
-    """Where a new picture and its previews are found."""
+    """The id of a new image, and the paths of the image and its previews."""
 
-    image_id = _answer("Image ID.", IMAGE)
-    url32 = _answer("Path of the preview of 32 px.", f"{IMAGE_URL}_32")
-    url64 = _answer("Path of the preview of 64 px.", f"{IMAGE_URL}_64")
-    url96 = _answer("Path of the preview of 96 px.", f"{IMAGE_URL}_96")
-    url160 = _answer("Path of the preview of 160 px.", f"{IMAGE_URL}_160")
+    image_id = _response_field("Id of the image.", IMAGE)
+    url32 = _response_field("Path of the preview of 32 px.", f"{IMAGE_URL}_32")
+    url64 = _response_field("Path of the preview of 64 px.", f"{IMAGE_URL}_64")
+    url96 = _response_field("Path of the preview of 96 px.", f"{IMAGE_URL}_96")
+    url160 = _response_field("Path of the preview of 160 px.", f"{IMAGE_URL}_160")
 
 
 class ObjectUrl(BaseSchema):
-    """Where an object is found."""
+    """The id and the path of an object."""
 
-    object_id = _answer("Object ID.", OBJECT)
-    url = _answer("Path of the object.", OBJECT_URL)
+    object_id = _response_field("Id of the object.", OBJECT)
+    url = _response_field("Path of the object.", OBJECT_URL)
 
 
 class VersionNumbers(BaseSchema):
-    """The parts of a version."""
+    """The numbers of a version."""
 
-    api = fields.Integer(required=True, metadata={"description": "Version in the paths.", "example": 1})
+    api = fields.Integer(required=True, metadata={"description": "Version of the interface, as in the paths.", "example": 1})
     major = fields.Integer(required=True, metadata={"example": 3})
     minor = fields.Integer(required=True, metadata={"example": 8})
     patch = fields.Integer(required=True, metadata={"example": 4})
@@ -244,39 +260,41 @@ class VersionAnswer(BaseSchema):
 
 
 class Health(BaseSchema):
-    """The storage answers."""
+    """The response of a health check without an error."""
 
-    execution_time = fields.Float(required=True, metadata={"description": "Seconds that the check took.", "example": 0.0012})
+    execution_time = fields.Float(
+        required=True, metadata={"description": "Duration of the health check in seconds.", "example": 0.0012}
+    )
 
 
 class Alive(BaseSchema):
-    """A worker answers."""
+    """The response of a live worker."""
 
-    status = _answer("Always `alive`.", "alive")
+    status = _response_field("Always `alive`.", "alive")
 
 
 class Ready(BaseSchema):
-    """The service wants requests."""
+    """The response of a service that is ready for requests."""
 
-    status = _answer("Always `ready`.", "ready")
+    status = _response_field("Always `ready`.", "ready")
 
 
 class Error(BaseSchema):
     """The body of every error."""
 
     error_code = fields.Integer(required=True, metadata={"description": "Code of the error.", "example": 13003})
-    desc = _answer("What kind of error it is.", "Object not found")
-    detail = _answer("What it is about.", f"Image with id {IMAGE} not found")
+    desc = _response_field("Category of the error.", "Object not found")
+    detail = _response_field("Details of this error.", f"Image with id {IMAGE} not found")
 
 
 class Component(BaseSchema):
-    """A part of the service that does not work."""
+    """A component of the service that does not work."""
 
-    name = _answer("Name of the part.", "storage")
-    detail = _answer("What is wrong with it.", "health check")
+    name = _response_field("Name of the component.", "storage")
+    detail = _response_field("Operation that failed.", "health check")
 
 
 class Unhealthy(Error):
-    """The storage does not answer."""
+    """The response of a failed health check."""
 
-    components = fields.List(fields.Nested(Component), required=True, metadata={"description": "The parts that do not work."})
+    components = fields.List(fields.Nested(Component), required=True, metadata={"description": "Components that do not work."})

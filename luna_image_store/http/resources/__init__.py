@@ -1,1 +1,1 @@
-"""One class per endpoint of the interface. A responder makes one call to a service and holds no error handling."""
+"""One class per endpoint of the interface. A responder calls one service and has no error handling."""

@@ -1,4 +1,4 @@
-"""What every resource is handed."""
+"""The base class of the resources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ from luna_image_store.storage.probe import CachedProbe
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the resources work with.
+    """The services and settings that resources use.
 
-    `openapi` gives the OpenAPI document as YAML; the service drains while `drain_file` exists; the manual is in `manual`.
+    `openapi` returns the OpenAPI document as YAML. The service drains while `drain_file` exists. `manual` is the directory of
+    the manual.
     """
 
     settings: Settings

@@ -1,4 +1,4 @@
-"""Buckets: disjoint namespaces of pictures and objects."""
+"""Resources for buckets."""
 
 import falcon
 
@@ -14,22 +14,23 @@ class Buckets(Resource):
 
     tag = "buckets"
 
-    @operation(query=NewBucketQuery, answers={201: Json(Empty)}, errors=(BucketExists, StorageFull))
+    @operation(query=NewBucketQuery, responses={201: Json(Empty)}, errors=(BucketExists, StorageFull))
     def on_post(self, req: falcon.Request, resp: falcon.Response, bucket: str) -> None:
-        """Create a bucket with the provided name.
+        """Create a bucket.
 
-        The name must be unique and keep the storage's naming rules. On a disk a bucket is a directory, on S3 it is a bucket.
+        The name must be unique and follow the naming rules of the storage. On a disk a bucket is a directory, on S3 it is an S3
+        bucket.
         """
         self._services.storage.create_bucket(bucket)
         resp.status = falcon.HTTP_201
         resp.location = f"/1/buckets/{bucket}"
         resp.media = {}
 
-    @operation(answers={200: Example({falcon.MEDIA_JSON: [BUCKET]})})
+    @operation(responses={200: Example({falcon.MEDIA_JSON: [BUCKET]})})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Get the bucket list.
+        """List the buckets.
 
-        The names of all existing buckets, sorted.
+        The response has the names of all buckets, sorted.
         """
         resp.media = self._services.storage.list_buckets()
 
@@ -39,12 +40,12 @@ class Bucket(Resource):
 
     tag = "buckets"
 
-    @operation(path=BucketPath, answers={202: Json(Empty)}, errors=(BucketNotFound,))
+    @operation(path=BucketPath, responses={202: Json(Empty)}, errors=(BucketNotFound,))
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str) -> None:
-        """Delete a bucket and all it holds.
+        """Delete a bucket with all its records.
 
-        On a disk it is gone when the answer leaves, and its bytes are freed afterwards. On S3 a large bucket is deleted in the
-        background and vanishes at the end.
+        On a disk the bucket is deleted before the service responds, and its space is freed in the background. On S3 a large
+        bucket is deleted in the background: its name disappears when all its records are deleted.
         """
         self._services.storage.delete_bucket(bucket)
         resp.status = falcon.HTTP_202

@@ -1,4 +1,4 @@
-"""What balancers and supervisors ask: whether the storage works, the service answers, and wants requests."""
+"""Resources for load balancers and supervisors: health of the storage, liveness and readiness of the service."""
 
 import falcon
 
@@ -14,11 +14,11 @@ class Health(Resource):
 
     tag = "health"
 
-    @operation(answers={200: Json(schemas.Health), 502: Json(schemas.Unhealthy)})
+    @operation(responses={200: Json(schemas.Health), 502: Json(schemas.Unhealthy)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the health of the service.
 
-        200 means that the storage can be read and written. A worker looks at most once a second.
+        200 means that the service can read and write the storage. Each worker checks the storage at most once per second.
         """
         found = self._services.health.result()
         if found.fault:
@@ -29,29 +29,29 @@ class Health(Resource):
 
 
 class Life(Resource):
-    """Whether the service answers."""
+    """The liveness of the service."""
 
     tag = "health"
 
-    @operation(answers={200: Json(schemas.Alive)})
+    @operation(responses={200: Json(schemas.Alive)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Get a sign of life.
+        """Check that a worker responds.
 
-        Nothing is looked at: any answer means that a worker answers.
+        The worker checks nothing else, not even the storage.
         """
         resp.media = {"status": "alive"}
 
 
 class Readiness(Resource):
-    """Whether the service wants requests."""
+    """The readiness of the service."""
 
     tag = "health"
 
-    @operation(answers={200: Json(schemas.Ready)}, errors=(NotReady,))
+    @operation(responses={200: Json(schemas.Ready)}, errors=(NotReady,))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the readiness of the service.
 
-        200 means that it wants requests. 503 says why not: it drains, or its storage does not work.
+        200 means that the service is ready for requests. 503 means that the service is draining, or that its storage does not work.
         """
         if reason := self._reason():
             raise NotReady(reason)

@@ -1,4 +1,4 @@
-"""Pictures and their previews."""
+"""Resources for images and their previews."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ CONTENT_HEAD: Mapping[int, Body] = {200: Binary(), 304: Binary()}
 
 
 class Images(Resource):
-    """The pictures of a bucket."""
+    """The images of a bucket."""
 
     tag = "images"
 
@@ -42,7 +42,7 @@ class Images(Resource):
         path=schemas.BucketPath,
         headers=schemas.ImageHeaders,
         body=Binary(*IMAGE_TYPES),
-        answers={201: Json(schemas.ImageCreated)},
+        responses={201: Json(schemas.ImageCreated)},
         errors=UPLOAD,
     )
     def on_post(
@@ -53,9 +53,9 @@ class Images(Resource):
         account_id: str | None,
         meta: Mapping[str, str],
     ) -> None:
-        """Save a picture under a new ID.
+        """Save an image under a new id.
 
-        A JPEG is stored as it came, anything else becomes one. Previews of 32, 64, 96 and 160 px are made with it.
+        The service stores a JPEG unchanged and converts other formats to JPEG. It also stores previews of 32, 64, 96 and 160 px.
         """
         data = request_body.read(req, self._services.settings.images.max_size)
         image_id = self._services.images.create(bucket, data, account_id, meta)
@@ -72,20 +72,21 @@ class Images(Resource):
         path=schemas.BucketPath,
         query=schemas.AccountQuery,
         json=schemas.ImageIds,
-        answers={204: NoBody()},
+        responses={204: NoBody()},
         errors=(JsonMissing, FieldMissing, JsonInvalid, TooManyIds, PayloadTooLarge, BucketNotFound),
     )
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, images: list[str]) -> None:
-        """Delete pictures, up to 1000 at once.
+        """Delete up to 1000 images.
 
-        Their previews go with them. IDs that do not exist, or belong to another account, are passed over.
+        The service also deletes their previews. It skips ids that do not exist. With `account_id`, it also skips images of other
+        accounts.
         """
         self._services.images.delete_many(bucket, images, account_id)
         resp.status = falcon.HTTP_204
 
 
 class Image(Resource):
-    """One picture."""
+    """One image."""
 
     tag = "image"
 
@@ -93,7 +94,7 @@ class Image(Resource):
         path=schemas.ImagePath,
         headers=schemas.ImageHeaders,
         body=Binary(*IMAGE_TYPES),
-        answers={200: Json(schemas.ImageUrl)},
+        responses={200: Json(schemas.ImageUrl)},
         errors=(*UPLOAD, OwnerMismatch),
     )
     def on_put(
@@ -105,61 +106,63 @@ class Image(Resource):
         account_id: str | None,
         meta: Mapping[str, str],
     ) -> None:
-        """Save a picture under the given ID.
+        """Save an image under the given id.
 
-        Creates or replaces the picture, its previews and its metadata as one step. Without `Luna-Account-Id` the owner stays.
+        The service creates or replaces the image, its previews and its metadata in one step. Without `Luna-Account-Id`, the owner
+        does not change.
         """
         data = request_body.read(req, self._services.settings.images.max_size)
         self._services.images.replace(bucket, image_id, data, account_id, meta)
         resp.media = {"url": f"/1/buckets/{bucket}/images/{image_id}"}
 
-    @operation(path=schemas.ImagePath, query=schemas.ImageQuery, answers=CONTENT, errors=READ)
+    @operation(path=schemas.ImagePath, query=schemas.ImageQuery, responses=CONTENT, errors=READ)
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, account_id: str | None, with_meta: bool
     ) -> None:
-        """Get a picture.
+        """Get an image.
 
-        Conditional requests and a single range are heeded.
+        The service supports conditional requests and a single byte range.
         """
         responses.send(req, resp, self._services.images.get(bucket, image_id, account_id), with_meta)
 
-    @operation(path=schemas.ImagePath, query=schemas.ImageQuery, answers=CONTENT_HEAD, errors=READ)
+    @operation(path=schemas.ImagePath, query=schemas.ImageQuery, responses=CONTENT_HEAD, errors=READ)
     def on_head(
         self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, account_id: str | None, with_meta: bool
     ) -> None:
-        """Check that a picture exists.
+        """Check that an image exists.
 
-        The headers are those of GET.
+        The response has the same headers as for GET.
         """
         responses.send(req, resp, self._services.images.head(bucket, image_id, account_id), with_meta)
 
-    @operation(path=schemas.ImagePath, query=schemas.AccountQuery, answers={204: NoBody()}, errors=READ)
+    @operation(path=schemas.ImagePath, query=schemas.AccountQuery, responses={204: NoBody()}, errors=READ)
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, account_id: str | None) -> None:
-        """Delete a picture with all its previews.
+        """Delete an image with all its previews.
 
-        Both are gone when the answer leaves.
+        The image is deleted before the service responds.
         """
         self._services.images.delete(bucket, image_id, account_id)
         resp.status = falcon.HTTP_204
 
 
 class ImageThumbnail(Resource):
-    """One picture as a preview."""
+    """A preview of an image."""
 
     tag = "imageThumbnail"
 
-    @operation(path=schemas.PreviewPath, answers=CONTENT, errors=READ)
+    @operation(path=schemas.PreviewPath, responses=CONTENT, errors=READ)
     def on_get(self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, size: int) -> None:
-        """Get a picture as a thumbnail.
+        """Get a preview of an image.
 
-        Its longest side is `size` pixels; it is never enlarged. Sizes 32, 64, 96 and 160 are stored, others are made on request.
+        Its longest side has `size` pixels, or fewer if the image is smaller. Sizes 32, 64, 96 and 160 are stored. The service
+        renders other sizes on request.
         """
         responses.send(req, resp, self._services.images.preview(bucket, image_id, size))
 
-    @operation(path=schemas.PreviewPath, answers=CONTENT_HEAD, errors=READ)
+    @operation(path=schemas.PreviewPath, responses=CONTENT_HEAD, errors=READ)
     def on_head(self, req: falcon.Request, resp: falcon.Response, bucket: str, image_id: str, size: int) -> None:
-        """Check that a thumbnail can be had.
+        """Check that a preview is available.
 
-        The headers are those of GET.
+        The response has the same headers as for GET.
         """
         responses.send(req, resp, self._services.images.preview(bucket, image_id, size))

@@ -1,4 +1,4 @@
-"""The metrics for Prometheus."""
+"""The resource for Prometheus metrics."""
 
 import falcon
 
@@ -6,7 +6,7 @@ from luna_image_store.monitoring.prometheus import CONTENT_TYPE, Metrics
 
 
 class MetricsPage:
-    """What all workers counted. It is no part of the interface, and only there where it is switched on."""
+    """The metrics of all workers. This page is not part of the OpenAPI document, and exists only if metrics are enabled."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""Objects: documents that are kept as they came."""
+"""Resources for objects."""
 
 import falcon
 
@@ -37,12 +37,12 @@ class Objects(Resource):
     tag = "objects"
 
     @operation(
-        path=schemas.BucketPath, headers=schemas.ObjectHeaders, body=BODIES, answers={201: Json(schemas.ObjectUrl)}, errors=UPLOAD
+        path=schemas.BucketPath, headers=schemas.ObjectHeaders, body=BODIES, responses={201: Json(schemas.ObjectUrl)}, errors=UPLOAD
     )
     def on_post(self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, content_type: str) -> None:
-        """Save an object under a new ID.
+        """Save an object under a new id.
 
-        It is stored as it came, once its bytes have been found to be what its type says.
+        The service checks that the body matches its Content-Type, and stores it unchanged.
         """
         body = request_body.chunks(req, self._services.settings.objects.max_size)
         object_id = self._services.objects.create(bucket, content_type, body, account_id)
@@ -55,15 +55,15 @@ class Objects(Resource):
         path=schemas.BucketPath,
         query=schemas.AccountQuery,
         json=schemas.ObjectIds,
-        answers={204: NoBody()},
+        responses={204: NoBody()},
         errors=(JsonMissing, FieldMissing, JsonInvalid, TooManyIds, PayloadTooLarge, BucketNotFound),
     )
     def on_delete(
         self, req: falcon.Request, resp: falcon.Response, bucket: str, account_id: str | None, objects: list[str]
     ) -> None:
-        """Delete objects, up to 1000 at once.
+        """Delete up to 1000 objects.
 
-        IDs that do not exist, or belong to another account, are passed over.
+        The service skips ids that do not exist. With `account_id`, it also skips objects of other accounts.
         """
         self._services.objects.delete_many(bucket, objects, account_id)
         resp.status = falcon.HTTP_204
@@ -78,15 +78,15 @@ class Object(Resource):
         path=schemas.ObjectPath,
         headers=schemas.ObjectHeaders,
         body=BODIES,
-        answers={200: Json(schemas.ObjectUrl)},
+        responses={200: Json(schemas.ObjectUrl)},
         errors=(*UPLOAD, OwnerMismatch),
     )
     def on_put(
         self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None, content_type: str
     ) -> None:
-        """Save an object under the given ID.
+        """Save an object under the given id.
 
-        Creates or replaces it as one step. Without `Luna-Account-Id` the owner stays.
+        The service creates or replaces the object in one step. Without `Luna-Account-Id`, the owner does not change.
         """
         body = request_body.chunks(req, self._services.settings.objects.max_size)
         self._services.objects.replace(bucket, object_id, content_type, body, account_id)
@@ -96,42 +96,42 @@ class Object(Resource):
         path=schemas.ObjectPath,
         query=schemas.AccountQuery,
         headers=schemas.AcceptObject,
-        answers={200: Binary(*OBJECT_ENDINGS), 206: Binary(*OBJECT_ENDINGS), 304: Binary(), 416: Json(schemas.Error)},
+        responses={200: Binary(*OBJECT_ENDINGS), 206: Binary(*OBJECT_ENDINGS), 304: Binary(), 416: Json(schemas.Error)},
         errors=(*READ, NotAcceptable),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
         """Get an object.
 
-        Conditional requests and a single range are heeded.
+        The service supports conditional requests and a single byte range.
         """
-        responses.send(req, resp, _acceptable(req, self._services.objects.get(bucket, object_id, account_id)))
+        responses.send(req, resp, _check_acceptable(req, self._services.objects.get(bucket, object_id, account_id)))
 
     @operation(
         path=schemas.ObjectPath,
         query=schemas.AccountQuery,
         headers=schemas.AcceptObject,
-        answers={200: Binary(), 304: Binary()},
+        responses={200: Binary(), 304: Binary()},
         errors=(*READ, NotAcceptable),
     )
     def on_head(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
         """Check that an object exists.
 
-        The headers are those of GET.
+        The response has the same headers as for GET.
         """
-        responses.send(req, resp, _acceptable(req, self._services.objects.head(bucket, object_id, account_id)))
+        responses.send(req, resp, _check_acceptable(req, self._services.objects.head(bucket, object_id, account_id)))
 
-    @operation(path=schemas.ObjectPath, query=schemas.AccountQuery, answers={204: NoBody()}, errors=READ)
+    @operation(path=schemas.ObjectPath, query=schemas.AccountQuery, responses={204: NoBody()}, errors=READ)
     def on_delete(self, req: falcon.Request, resp: falcon.Response, bucket: str, object_id: str, account_id: str | None) -> None:
         """Delete an object.
 
-        It is gone when the answer leaves.
+        The object is deleted before the service responds.
         """
         self._services.objects.delete(bucket, object_id, account_id)
         resp.status = falcon.HTTP_204
 
 
-def _acceptable(req: falcon.Request, content: StoredContent) -> StoredContent:
-    """Refuse content of a type that the client's Accept does not admit."""
+def _check_acceptable(req: falcon.Request, content: StoredContent) -> StoredContent:
+    """Return the content. Raise NotAcceptable if Accept does not allow its type."""
     try:
         responses.negotiate(req, (media_type(content.content_type),))
     except NotAcceptable:

@@ -1,4 +1,4 @@
-"""The service itself: version, settings, documents."""
+"""Resources for the version, the settings and the documents of the service."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -29,11 +29,11 @@ class Version(Resource):
 
     tag = "version"
 
-    @operation(answers={200: Json(schemas.VersionAnswer)})
+    @operation(responses={200: Json(schemas.VersionAnswer)})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the version.
 
-        `api` is the version that stands in the paths.
+        `api` is the version of the interface, as in the paths.
         """
         resp.media = {"Version": {"api": API_VERSION, "major": MAJOR, "minor": MINOR, "patch": PATCH}}
 
@@ -43,11 +43,11 @@ class Config(Resource):
 
     tag = "config"
 
-    @operation(headers=schemas.AcceptConfig, answers={200: Example(EXAMPLES)}, errors=(NotAcceptable,))
+    @operation(headers=schemas.AcceptConfig, responses={200: Example(EXAMPLES)}, errors=(NotAcceptable,))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the settings of the service.
 
-        Secrets are masked.
+        Secret values are replaced by `***`.
         """
         settings = masked(self._services.settings)
         resp.content_type = negotiate(req, (JSON, TEXT))
@@ -66,13 +66,13 @@ class Spec(Resource):
 
     @operation(
         headers=schemas.AcceptSpec,
-        answers={200: Example({YAML: "openapi: 3.0.3", HTML: "<!doctype html>"})},
+        responses={200: Example({YAML: "openapi: 3.0.3", HTML: "<!doctype html>"})},
         errors=(NotAcceptable,),
     )
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the OpenAPI document.
 
-        As YAML, or as a page to read and search that needs no internet.
+        The document is YAML. With `Accept: text/html` it is an HTML page, which needs no internet access.
         """
         resp.content_type = negotiate(req, (YAML, HTML))
         if resp.content_type == YAML:
@@ -87,11 +87,11 @@ class Manual(Resource):
 
     tag = "documents"
 
-    @operation(answers={302: NoBody()}, errors=(ManualMissing,))
+    @operation(responses={302: NoBody()}, errors=(ManualMissing,))
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get the development manual.
 
-        Redirects to `/docs/dev/index.html`.
+        The service redirects to `/docs/dev/index.html`.
         """
         if not (self._services.manual / "index.html").is_file():
             raise ManualMissing
@@ -99,14 +99,14 @@ class Manual(Resource):
 
 
 class DocumentFile(Resource):
-    """The files that documents are made of."""
+    """The files of a document."""
 
     tag = "documents"
 
     def __init__(self, prefix: str, directory: Path) -> None:
         self._serve = StaticRoute(prefix, str(directory))
 
-    @operation(answers={200: Example({HTML: None})})
+    @operation(responses={200: Example({HTML: None})})
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Get a file of a document."""
         self._serve(req, resp)
