@@ -1,4 +1,4 @@
-"""Clients that are broken, slow or malicious, against one service: none is let near a fault, and none keeps others waiting."""
+"""Broken, slow and malicious clients use one service. None may cause an error of the service or delay other clients."""
 
 import random
 import socket
@@ -17,7 +17,7 @@ from .kept import OnS3
 from .pictures import picture, size_of
 from .service import Answer, Service, read_answer
 
-PATIENCE = 3
+REQUEST_TIMEOUT = 3
 MIB = 2**20
 ID = "8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
@@ -30,10 +30,10 @@ on_disk_and_s3 = pytest.mark.parametrize("running", ["disk", "s3"], indirect=Tru
 
 @pytest.fixture(scope="module")
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that runs on a disk, unless the test is marked."""
+    """A running service with its storage on a disk, or on S3 in tests with on_disk_and_s3."""
     is_on_s3 = getattr(request, "param", "disk") == "s3"
     kept = OnS3(request.getfixturevalue("swift").fresh_account()) if is_on_s3 else None
-    limits = {"HTTP__REQUEST_TIMEOUT": PATIENCE, "OBJECTS__MAX_SIZE": 80 * MIB}
+    limits = {"HTTP__REQUEST_TIMEOUT": REQUEST_TIMEOUT, "OBJECTS__MAX_SIZE": 80 * MIB}
     service = Service(tmp_path_factory.mktemp("hostile"), kept, HTTP__WORKERS=4, **limits)
     try:
         service.start().make_bucket()
@@ -44,7 +44,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def service(running: Service) -> Iterator[Service]:
-    """The service, which must come out of the test unharmed and with nothing kept that was not acknowledged."""
+    """The service. After the test, check its workers, its log and its buckets."""
     workers, seen = {worker.pid for worker in running.workers()}, len(running.log())
     yield running
     assert running.get("/version", timeout=5).status_code == 200
@@ -55,14 +55,14 @@ def service(running: Service) -> Iterator[Service]:
     assert running.get("/1/buckets").json() == ["pictures"]
 
 
-def refused(answer: Answer | None, status: int, code: int) -> None:
+def check_refusal(answer: Answer | None, status: int, code: int) -> None:
     assert answer is not None
-    in_form(answer)
+    check_format(answer)
     assert (answer.status, answer.json()["error_code"]) == (status, code), answer
 
 
-def in_form(answer: Answer) -> None:
-    """Every answer has an id; every error the body of an error; none is a fault of the service."""
+def check_format(answer: Answer) -> None:
+    """Check that a response has a request id and a status below 500, and that an error has the JSON body of an error."""
     assert "luna-request-id" in answer.headers, answer
     assert len(answer.body) == int(answer.headers.get("content-length", 0)), answer
     assert answer.status < 500, answer
@@ -90,44 +90,44 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 
 @pytest.mark.parametrize("size", [64 * MIB + 1, 70 * MIB])
-def test_a_client_that_sends_all_of_a_body_that_is_too_large_reads_the_refusal(service: Service, size: int) -> None:
-    refused(service.exchange(post(IMAGES, bytes(size))), 413, 13903)
+def test_too_large_body_that_is_sent_completely_is_refused(service: Service, size: int) -> None:
+    check_refusal(service.exchange(post(IMAGES, bytes(size))), 413, 13903)
     assert not service.kept.leftovers()
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_sent(service: Service) -> None:
-    refused(service.exchange(head("POST", IMAGES, f"Content-Length: {10**15}")), 413, 13903)
+def test_too_large_body_is_refused_before_it_is_sent(service: Service) -> None:
+    check_refusal(service.exchange(head("POST", IMAGES, f"Content-Length: {10**15}")), 413, 13903)
 
 
 @on_disk_and_s3
 @pytest.mark.parametrize(("target", "size"), [(IMAGES, 70), (OBJECTS, 90)])
-def test_a_chunked_body_that_is_too_large_is_refused(service: Service, target: str, size: int) -> None:
+def test_too_large_chunked_body_is_refused(service: Service, target: str, size: int) -> None:
     body = chunked(*[b"x" * MIB] * size, b"")
-    refused(service.exchange(head("POST", target, CHUNKED, "Content-Type: " + TYPES[target]) + body), 413, 13903)
+    check_refusal(service.exchange(head("POST", target, CHUNKED, "Content-Type: " + TYPES[target]) + body), 413, 13903)
     assert not service.kept.leftovers()
 
 
-def test_a_json_body_that_is_too_large_is_refused(service: Service) -> None:
-    refused(service.exchange(head("DELETE", IMAGES, f"Content-Length: {8 * MIB}") + b" " * 8 * MIB), 413, 13903)
+def test_too_large_json_body_is_refused(service: Service) -> None:
+    check_refusal(service.exchange(head("DELETE", IMAGES, f"Content-Length: {8 * MIB}") + b" " * 8 * MIB), 413, 13903)
 
 
 @pytest.mark.parametrize("body", [b'{"images": ["\xff"]}', b'{"\xff": 1}', b"\xff", b'{"images": ["\\ud800"]}', b"[" * 500_000])
-def test_json_that_is_none_is_refused(service: Service, body: bytes) -> None:
-    refused(service.exchange(head("DELETE", IMAGES, f"Content-Length: {len(body)}") + body), 400, 12002)
+def test_invalid_json_is_refused(service: Service, body: bytes) -> None:
+    check_refusal(service.exchange(head("DELETE", IMAGES, f"Content-Length: {len(body)}") + body), 400, 12002)
 
 
 @on_disk_and_s3
 @pytest.mark.parametrize("target", [IMAGES, OBJECTS])
-def test_a_body_shorter_than_announced_is_refused(service: Service, target: str) -> None:
+def test_body_shorter_than_content_length_is_refused(service: Service, target: str) -> None:
     before = service.kept.ids("images") + service.kept.ids("objects")
-    announced = head("POST", target, "Content-Length: 9000", "Content-Type: " + TYPES[target])
-    refused(service.exchange(announced + b"half", half_close=True), 400, 12046)
+    request_head = head("POST", target, "Content-Length: 9000", "Content-Type: " + TYPES[target])
+    check_refusal(service.exchange(request_head + b"half", half_close=True), 400, 12046)
     assert service.kept.ids("images") + service.kept.ids("objects") == before
     assert not service.kept.leftovers()
 
 
 @on_disk_and_s3
-def test_a_chunked_body_is_taken(service: Service) -> None:
+def test_chunked_body_is_accepted(service: Service) -> None:
     jpeg = picture()
     for trailer in (b"\r\n", b"X-Checksum: 1\r\n\r\n"):
         answer = service.exchange(head("POST", IMAGES, CHUNKED) + chunked(jpeg[:1], jpeg[1:1000], jpeg[1000:]) + b"0\r\n" + trailer)
@@ -156,9 +156,9 @@ def test_a_chunked_body_is_taken(service: Service) -> None:
     ],
     ids=range(13),
 )
-def test_broken_chunks_are_refused(service: Service, body: bytes) -> None:
+def test_invalid_chunks_are_refused(service: Service, body: bytes) -> None:
     before = service.kept.ids("objects")
-    refused(service.exchange(head("POST", OBJECTS, CHUNKED, "Content-Type: text/plain") + body, half_close=True), 400, 12046)
+    check_refusal(service.exchange(head("POST", OBJECTS, CHUNKED, "Content-Type: text/plain") + body, half_close=True), 400, 12046)
     assert service.kept.ids("objects") == before
     assert not service.kept.leftovers()
 
@@ -183,24 +183,24 @@ def test_broken_chunks_are_refused(service: Service, body: bytes) -> None:
         ["Content-Length: " + "9" * 5000],
     ],
 )
-def test_a_body_of_unclear_length_is_refused(service: Service, headers: list[str]) -> None:
+def test_body_of_ambiguous_length_is_refused(service: Service, headers: list[str]) -> None:
     answer = service.exchange(head("POST", OBJECTS, "Content-Type: text/plain", *headers) + b"hello", half_close=True)
     assert answer
-    in_form(answer)
+    check_format(answer)
     assert answer.status in (400, 413)
 
 
-# Pictures
+# Images
 
 
 def png_of(width: int, height: int) -> bytes:
-    """Announce a picture of any size, in a few bytes."""
+    """Return a small PNG file that declares the given size in pixels."""
 
-    def part(kind: bytes, data: bytes) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(bytes(1000))) + part(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -212,28 +212,28 @@ def png_of(width: int, height: int) -> bytes:
     ],
     ids=["png", "ppm", "bmp"],
 )
-def test_a_picture_of_too_many_pixels_is_refused(service: Service, body: bytes) -> None:
-    refused(service.exchange(post(IMAGES, body)), 400, 13908)
+def test_image_with_too_many_pixels_is_refused(service: Service, body: bytes) -> None:
+    check_refusal(service.exchange(post(IMAGES, body)), 400, 13908)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM"])
-def test_truncated_pictures_are_refused(service: Service, form: str) -> None:
-    whole = picture(form=form)
-    for length in (1, 8, 30, len(whole) // 2, len(whole) - 30):
-        refused(service.exchange(post(IMAGES, whole[:length])), 400, 18002)
+def test_truncated_images_are_refused(service: Service, form: str) -> None:
+    image = picture(form=form)
+    for length in (1, 8, 30, len(image) // 2, len(image) - 30):
+        check_refusal(service.exchange(post(IMAGES, image[:length])), 400, 18002)
 
 
-def test_random_bytes_are_no_picture(service: Service) -> None:
-    noise = random.Random(1)
+def test_random_bytes_are_refused(service: Service) -> None:
+    rng = random.Random(1)
     signatures = (b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\x00", b"GIF89a", b"P6 ")
     for start in signatures:
-        answer = service.exchange(post(IMAGES, start + noise.randbytes(5000)))
+        answer = service.exchange(post(IMAGES, start + rng.randbytes(5000)))
         assert answer
-        in_form(answer)
-        assert answer.json()["error_code"] in (18002, 13908)  # by chance the noise tells of too many pixels
+        check_format(answer)
+        assert answer.json()["error_code"] in (18002, 13908)  # random bytes can declare too many pixels
 
 
-# Heads
+# Request lines and headers
 
 
 @pytest.mark.parametrize(
@@ -261,9 +261,9 @@ def test_random_bytes_are_no_picture(service: Service) -> None:
     ],
     ids=range(19),
 )
-def test_bad_headers_are_refused(service: Service, headers: list[str]) -> None:
+def test_invalid_headers_are_refused(service: Service, headers: list[str]) -> None:
     before = service.kept.ids()
-    refused(service.exchange(post(IMAGES, picture(), *headers)), 400, 12046)
+    check_refusal(service.exchange(post(IMAGES, picture(), *headers)), 400, 12046)
     assert service.kept.ids() == before
 
 
@@ -288,11 +288,11 @@ def test_bad_headers_are_refused(service: Service, headers: list[str]) -> None:
         ("Content-Type", "\xff"),
     ],
 )
-def test_odd_values_of_known_headers_do_no_harm(service: Service, name: str, value: str) -> None:
+def test_unusual_header_values_cause_no_server_error(service: Service, name: str, value: str) -> None:
     for target, kind in TYPES.items():
-        kept = service.post(target, picture() if target == IMAGES else b"text", headers={"Content-Type": kind}).json()["url"]
+        url = service.post(target, picture() if target == IMAGES else b"text", headers={"Content-Type": kind}).json()["url"]
         for method in ("GET", "HEAD", "DELETE"):
-            answer = service.exchange(head(method, kept, f"{name}: {value}"))
+            answer = service.exchange(head(method, url, f"{name}: {value}"))
             assert answer
             assert "luna-request-id" in answer.headers
             assert answer.status < 500
@@ -319,18 +319,18 @@ def test_odd_values_of_known_headers_do_no_harm(service: Service, name: str, val
     ],
     ids=range(15),
 )
-def test_what_is_no_request_is_refused(service: Service, data: bytes) -> None:
+def test_data_that_is_not_http_is_refused(service: Service, data: bytes) -> None:
     answer = service.exchange(data, half_close=True)
     if answer:
-        in_form(answer)
+        check_format(answer)
         assert answer.status in (400, 404)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "OPTIONS", "TRACE", "PROPFIND", "BREW", "X" * 19, "CONNECT", "get"])
-def test_other_methods_are_not_allowed(service: Service, method: str) -> None:
+def test_unsupported_methods_are_not_allowed(service: Service, method: str) -> None:
     answer = service.exchange(head(method, IMAGES))
     assert answer
-    in_form(answer)
+    check_format(answer)
     assert answer.status in (400, 405)
 
 
@@ -345,14 +345,14 @@ def test_other_methods_are_not_allowed(service: Service, method: str) -> None:
         ("/version?%ff=%00&&&==", 200),
     ],
 )
-def test_odd_targets_are_answered(service: Service, target: str, status: int) -> None:
+def test_unusual_request_targets_get_a_response(service: Service, target: str, status: int) -> None:
     answer = service.exchange(head("GET", target))
     assert answer
-    in_form(answer)
+    check_format(answer)
     assert answer.status == status
 
 
-def ways_up() -> Iterable[str]:
+def traversal_paths() -> Iterable[str]:
     for step in (
         "..",
         "%2e%2e",
@@ -386,15 +386,15 @@ def ways_up() -> Iterable[str]:
         yield f"/docs/spec/{step}/settings.py"
 
 
-def test_no_path_leads_out_of_a_bucket(service: Service) -> None:
-    for target in ways_up():
+def test_no_path_leaves_its_bucket(service: Service) -> None:
+    for target in traversal_paths():
         for method in ("GET", "PUT", "DELETE"):
             answer = service.exchange(head(method, target, "Content-Type: text/plain", "Content-Length: 5") + b"hello")
             assert answer, target
-            in_form(answer)
+            check_format(answer)
             assert answer.status in (400, 404, 405), (method, target, answer)
-    bad = ("..", ".tmp", ".trash", "a/b", "a\\b", "", ".", "\0", "\n", "a\n", "A", "\xe9", "x" * 256)
-    for name in bad:
+    invalid_names = ("..", ".tmp", ".trash", "a/b", "a\\b", "", ".", "\0", "\n", "a\n", "A", "\xe9", "x" * 256)
+    for name in invalid_names:
         assert service.post(f"/1/buckets?bucket={quote(name)}").status_code == 400, name
     assert sorted(path.name for path in service.root.iterdir()) == [".lock", ".tmp", ".trash", "pictures"]
 
@@ -402,80 +402,80 @@ def test_no_path_leads_out_of_a_bucket(service: Service) -> None:
 # Slow clients
 
 
-def half_a_head(client: socket.socket) -> None:
+def send_half_a_head(client: socket.socket) -> None:
     client.sendall(b"GET /version HTTP/1.1\r\nHost")
 
 
-def half_a_body(client: socket.socket) -> None:
+def send_half_a_body(client: socket.socket) -> None:
     client.sendall(head("POST", IMAGES, "Content-Length: 1000") + b"half")
 
 
-def half_a_chunk(client: socket.socket) -> None:
+def send_half_a_chunk(client: socket.socket) -> None:
     client.sendall(head("POST", OBJECTS, CHUNKED, "Content-Type: text/plain") + b"ff\r\nhalf")
 
 
-def drip(client: socket.socket, start: bytes) -> None:
+def send_slowly(client: socket.socket, start: bytes) -> None:
     client.sendall(start)
     with suppress(ConnectionError):
-        for _ in range(PATIENCE * 4):
+        for _ in range(REQUEST_TIMEOUT * 4):
             client.sendall(b"x")
             time.sleep(1)
 
 
-def dripping_head(client: socket.socket) -> None:
-    drip(client, b"GET /version HTTP/1.1\r\nX: ")
+def send_slow_head(client: socket.socket) -> None:
+    send_slowly(client, b"GET /version HTTP/1.1\r\nX: ")
 
 
-def dripping_body(client: socket.socket) -> None:
-    drip(client, head("POST", IMAGES, "Content-Length: 1000"))
+def send_slow_body(client: socket.socket) -> None:
+    send_slowly(client, head("POST", IMAGES, "Content-Length: 1000"))
 
 
-@pytest.mark.parametrize("behave", [half_a_head, half_a_body, half_a_chunk, dripping_head, dripping_body])
-def test_slow_clients_keep_nobody_waiting(service: Service, behave: Callable[[socket.socket], None]) -> None:
-    def suffer() -> Answer | None:
-        with service.connection(4 * PATIENCE + 5) as client:
+@pytest.mark.parametrize("behave", [send_half_a_head, send_half_a_body, send_half_a_chunk, send_slow_head, send_slow_body])
+def test_slow_clients_do_not_delay_other_clients(service: Service, behave: Callable[[socket.socket], None]) -> None:
+    def use_slowly() -> Answer | None:
+        with service.connection(4 * REQUEST_TIMEOUT + 5) as client:
             behave(client)
             with suppress(ConnectionResetError):
                 return read_answer(client)
         return None
 
     with ThreadPoolExecutor() as pool:
-        slow = [pool.submit(suffer) for _ in range(3)]  # of four workers
+        slow = [pool.submit(use_slowly) for _ in range(3)]  # of four workers
         while not all(client.done() for client in slow):
             started = time.monotonic()
             assert service.get("/version", timeout=5).status_code == 200
-            assert time.monotonic() - started < PATIENCE - 1  # behind a slow client it would wait for longer
+            assert time.monotonic() - started < REQUEST_TIMEOUT - 1  # a request queued behind a slow client would take longer
             time.sleep(0.1)
     for answer in (client.result() for client in slow):
         if answer:
-            in_form(answer)
+            check_format(answer)
             assert answer.status == 400
     assert not service.kept.leftovers()
 
 
 @on_disk_and_s3
-def test_a_client_that_stalls_within_a_body_is_told_so(service: Service) -> None:
-    refused(service.exchange(head("POST", IMAGES, "Content-Length: 1000") + b"half"), 400, 12046)
+def test_client_that_stalls_within_a_body_gets_an_error(service: Service) -> None:
+    check_refusal(service.exchange(head("POST", IMAGES, "Content-Length: 1000") + b"half"), 400, 12046)
 
 
 @on_disk_and_s3
-def test_clients_that_never_read_a_large_answer_are_given_up(service: Service) -> None:
-    kept = service.post(OBJECTS, b"x" * 64 * MIB, headers={"Content-Type": "text/plain"}).json()["url"]
+def test_clients_that_never_read_a_large_response_are_disconnected(service: Service) -> None:
+    url = service.post(OBJECTS, b"x" * 64 * MIB, headers={"Content-Type": "text/plain"}).json()["url"]
     with ExitStack() as stack:
         for client in [stack.enter_context(service.connection()) for _ in range(3)]:
-            client.sendall(head("GET", kept))
-        until = time.monotonic() + 20 * PATIENCE
+            client.sendall(head("GET", url))
+        until = time.monotonic() + 20 * REQUEST_TIMEOUT
         while service.connections():
             assert time.monotonic() < until
             assert service.get("/version", timeout=5).status_code == 200
             time.sleep(0.1)
-    assert service.delete(kept).status_code == 204
+    assert service.delete(url).status_code == 204
 
 
-def test_clients_that_take_their_time_but_move_are_served(service: Service) -> None:
-    """Both take longer than a silent client, or a worker that hangs, is granted."""
+def test_slow_clients_that_make_progress_are_served(service: Service) -> None:
+    """The upload and the download take longer than the timeouts for silent clients and for workers."""
     size, pieces = 64 * MIB, 9
-    kept = service.post(OBJECTS, b"x" * size, headers={"Content-Type": "text/plain"}).json()["url"]
+    url = service.post(OBJECTS, b"x" * size, headers={"Content-Type": "text/plain"}).json()["url"]
 
     def upload() -> Answer | None:
         with service.connection() as client:
@@ -487,7 +487,7 @@ def test_clients_that_take_their_time_but_move_are_served(service: Service) -> N
 
     def download() -> int:
         with service.connection() as client, client.makefile("rb") as stream:
-            client.sendall(head("GET", kept))
+            client.sendall(head("GET", url))
             received = 0
             while piece := stream.read(size // pieces):
                 received += len(piece)
@@ -500,15 +500,15 @@ def test_clients_that_take_their_time_but_move_are_served(service: Service) -> N
     assert uploaded
     assert uploaded.status == 201
     assert down.result() > size
-    assert service.delete(kept).status_code == 204
+    assert service.delete(url).status_code == 204
 
 
-# All at once
+# Random requests
 
 
-def fuzzed(noise: random.Random, jpeg: bytes) -> bytes:
-    """Make up a request of likely parts, then damage some of them."""
-    junk = noise.choice(
+def random_request(rng: random.Random, jpeg: bytes) -> bytes:
+    """Build a request of likely parts, and damage about half of the requests."""
+    junk = rng.choice(
         ["", "\x00", "\xff" * 9, "%00", "%", "../" * 9, "9" * 99, "-1", "1e9", "{}", '"', ID, "x" * 9000, "\r\n", ";,=:"]
     )
     names = [
@@ -542,7 +542,7 @@ def fuzzed(noise: random.Random, jpeg: bytes) -> bytes:
         IMAGES,
         OBJECTS,
         f"{IMAGES}/{ID}",
-        f"{IMAGES}/{ID}_{noise.randrange(3000)}",
+        f"{IMAGES}/{ID}_{rng.randrange(3000)}",
     ]
     targets += [
         f"{OBJECTS}/{ID}?account_id={junk}",
@@ -558,34 +558,32 @@ def fuzzed(noise: random.Random, jpeg: bytes) -> bytes:
     bodies = [
         b"",
         jpeg,
-        jpeg[: noise.randrange(len(jpeg))],
+        jpeg[: rng.randrange(len(jpeg))],
         b'{"images": ["%s"]}' % ID.encode(),
         b'{"objects": [1, {}]}',
         b"[" * 9999,
     ]
-    body = noise.choice([*bodies, noise.randbytes(noise.randrange(3000)), junk.encode("latin-1")])
-    length = noise.choice([len(body)] * 6 + [len(body) + 9, max(0, len(body) - 9), junk])
-    framing = noise.choice([f"Content-Length: {length}"] * 5 + [CHUNKED, "X: y"])
-    headers = [f"{noise.choice(names)}: {noise.choice(values)}" for _ in range(noise.randrange(5))]
-    method = noise.choice(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", junk])
-    request = bytearray(
-        head(method, noise.choice(targets), framing, *headers) + (chunked(body, b"") if framing == CHUNKED else body)
-    )
-    if noise.random() < 0.5:
-        for _ in range(noise.randrange(1, 6)):
-            request[noise.randrange(min(len(request), 400))] = noise.randrange(256)
-    return bytes(request[: noise.randrange(1, len(request))] if noise.random() < 0.1 else request)
+    body = rng.choice([*bodies, rng.randbytes(rng.randrange(3000)), junk.encode("latin-1")])
+    length = rng.choice([len(body)] * 6 + [len(body) + 9, max(0, len(body) - 9), junk])
+    framing = rng.choice([f"Content-Length: {length}"] * 5 + [CHUNKED, "X: y"])
+    headers = [f"{rng.choice(names)}: {rng.choice(values)}" for _ in range(rng.randrange(5))]
+    method = rng.choice(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", junk])
+    request = bytearray(head(method, rng.choice(targets), framing, *headers) + (chunked(body, b"") if framing == CHUNKED else body))
+    if rng.random() < 0.5:
+        for _ in range(rng.randrange(1, 6)):
+            request[rng.randrange(min(len(request), 400))] = rng.randrange(256)
+    return bytes(request[: rng.randrange(1, len(request))] if rng.random() < 0.1 else request)
 
 
-def test_made_up_requests_find_no_fault(service: Service) -> None:
+def test_random_requests_cause_no_server_error(service: Service) -> None:
     jpeg, until = picture(40, 30), time.monotonic() + FUZZ_SECONDS
     seen: set[int] = set()
 
-    def attack(seed: int) -> None:
-        noise = random.Random(seed)
+    def send_requests(seed: int) -> None:
+        rng = random.Random(seed)
         while time.monotonic() < until:
-            request, answer = fuzzed(noise, jpeg), None
-            with suppress(OSError):  # it may hang up while it is still spoken to
+            request, answer = random_request(rng, jpeg), None
+            with suppress(OSError):  # the service may close the connection during the request
                 answer = service.exchange(request, half_close=True)
             if answer:
                 assert "luna-request-id" in answer.headers, request
@@ -595,8 +593,8 @@ def test_made_up_requests_find_no_fault(service: Service) -> None:
             seen.add(answer.status if answer else 0)
 
     with ThreadPoolExecutor() as pool:
-        for attacker in [pool.submit(attack, seed) for seed in range(3)]:
-            attacker.result()
+        for client in [pool.submit(send_requests, seed) for seed in range(3)]:
+            client.result()
     assert {200, 400, 404, 405} <= seen
     if "pictures" not in service.get("/1/buckets").json():
         service.make_bucket()
@@ -604,8 +602,8 @@ def test_made_up_requests_find_no_fault(service: Service) -> None:
         assert size_of(service.get(f"{IMAGES}/{image_id}").content)
 
 
-def test_connections_that_say_nothing_do_not_hold_the_workers(start: Start) -> None:
-    """More of them than workers, for longer than the kernel keeps such ones to itself."""
+def test_silent_connections_do_not_block_the_workers(start: Start) -> None:
+    """More connections than workers send no data for 7 seconds."""
     service = start(HTTP__WORKERS=2)
     with ExitStack() as stack:
         for _ in range(8):
@@ -617,7 +615,7 @@ def test_connections_that_say_nothing_do_not_hold_the_workers(start: Start) -> N
 
 
 @pytest.mark.parametrize("header", ["SCRIPT_NAME: /version", "X-Forwarded-Ssl: on", "X-Forwarded-Proto: https"])
-def test_no_header_changes_what_a_request_is(service: Service, header: str) -> None:
+def test_proxy_headers_do_not_change_the_response(service: Service, header: str) -> None:
     answer = service.exchange(f"GET /version HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
     assert answer is not None
     assert answer.status == 200
