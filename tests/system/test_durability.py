@@ -91,7 +91,7 @@ def test_deletion_is_synced_before_its_response(start: Start, trace: Path) -> No
     assert unlinked < synced < first_send(trace)
 
 
-def test_nothing_is_synced_when_durable_is_off(start: Start, trace: Path) -> None:
+def test_no_wait_for_the_disk_when_durable_is_off(start: Start, trace: Path) -> None:
     service = start(HTTP__WORKERS=1, LOCAL_STORAGE__DURABLE="false")
     with traced(service.workers()[0], trace, "-e", CALLS):
         service.make_bucket()
