@@ -16,27 +16,27 @@ CODE := luna_image_store tests benchmarks docs/conf.py gunicorn.conf.py setup.py
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(INSTALLED) $(VIEWER) $(MANUAL) ## Make .venv with everything that is needed, and the documents
+setup: $(INSTALLED) $(VIEWER) $(MANUAL) ## Create .venv with all required packages, and build the documents
 
-run: setup ## Serve on 127.0.0.1:5020, with data under ./var
+run: setup ## Start the service on 127.0.0.1:5020, with data under ./var
 	$(BIN)/luna-image-store serve
 
-swift: setup ## Serve S3 on 127.0.0.1:5030 until Ctrl+C, with data under ./var: a server to try the storage on S3 with
+swift: setup ## Start an S3 server for experiments on 127.0.0.1:5030, with data under ./var; Ctrl+C stops it
 	scripts/need-tools python3-swift
 	$(BIN)/python -m tests.swift var/swift
 
-test: setup $(PLAIN_PILLOW)/.installed ## Run all tests; takes some ten minutes
+test: setup $(PLAIN_PILLOW)/.installed ## Run all tests; takes about ten minutes
 	scripts/need-tools nginx rsync strace python3-swift systemd python3-seccomp chromium chromium-driver prometheus victoria-metrics
 	$(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
-coverage: ## Run all tests, and report which lines and branches they do not reach; takes half as long again
+coverage: ## Run all tests, and report the lines and branches that they do not reach; takes 1.5 times as long
 	$(MAKE) test PYTEST="--cov --cov-report=term"
 
-test-fast: setup ## Run the tests of units, of the interface and of the storage on a disk; takes less than a minute
+test-fast: setup ## Run unit tests, and tests of the HTTP interface and the storage on a disk; takes less than a minute
 	$(BIN)/pytest --numprocesses 2 --quiet -m 'not moto' tests/test_*.py tests/api tests/commands tests/http tests/server \
 		tests/storage/test_disk.py tests/storage/test_probe.py tests/storage/test_record.py
 
-test-long: setup ## Run the long forms of tests: damaged images, reloads, kills, a slow upload; takes half an hour
+test-long: setup ## Run long versions of tests: damaged images, reloads, kills, a slow upload; takes half an hour
 	MUTATED_FILES=20000 RELOADS=200 KILLS=20 LONG_UPLOAD=1024 MIGRATED_IMAGES=1000 $(BIN)/pytest -s \
 		tests/system/test_mutation.py tests/system/test_restarts.py tests/system/test_kill.py \
 		tests/system/test_large.py tests/system/test_migrate.py
@@ -48,25 +48,25 @@ lint: $(INSTALLED) ## Check style and format
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
-docs: $(INSTALLED) ## Build the manual anew
+docs: $(INSTALLED) ## Build the manual
 	rm -rf luna_image_store/manual
 	$(BIN)/sphinx-build --fail-on-warning --quiet --fresh-env --doctree-dir build/doctrees docs luna_image_store/manual
 
-bench: setup ## Measure the service against the bare codec and its peers, side by side; BENCH="..." for options
+bench: setup ## Compare the service with rendering alone and with other programs; BENCH="..." for options
 	scripts/need-tools wrk nginx nodejs npm python3-swift
 	PYTHONPATH=. $(BIN)/python benchmarks/run.py $(BENCH)
 
-dist: setup ## Build the wheel and the source archive, with the documents in them
+dist: setup ## Build the wheel and the source archive, with the documents
 	$(BIN)/python -m build --quiet --outdir dist
 
-try-install: dist ## Type the steps of deploy/README.md in a clean Debian; as root, takes some minutes
+try-install: dist ## Run the steps of deploy/README.md in a clean Debian; needs root, takes some minutes
 	scripts/need-tools debootstrap systemd-container
 	$(BIN)/python scripts/try_install.py
 
-clean: ## Remove everything that was made, except the data under ./var
+clean: ## Remove all generated files, except the data under ./var
 	rm -rf $(VENV) build dist luna_image_store.egg-info luna_image_store/manual $(VIEWER)* .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# Pillow-SIMD goes first and alone: built from source, with each library required, so that none can be silently missing.
+# Pillow-SIMD is installed first and alone. It is built from source and requires each library, so that no library can be missing.
 $(INSTALLED): constraints.txt setup.cfg
 	scripts/need-headers $(PYTHON)
 	$(PYTHON) -m venv --clear $(VENV)
@@ -76,14 +76,14 @@ $(INSTALLED): constraints.txt setup.cfg
 	$(PIP) --editable .[dev]
 	touch $@
 
-# Tests compare Pillow-SIMD with the plain Pillow of other machines. It has an environment of its own: both install the same files.
+# Tests compare Pillow-SIMD with plain Pillow. Plain Pillow needs a separate environment: both install the same files.
 $(PLAIN_PILLOW)/.installed: constraints.txt
 	$(PYTHON) -m venv --clear $(PLAIN_PILLOW)
 	$(PLAIN_PILLOW)/bin/python -m pip --disable-pip-version-check install --quiet \
 		"$$(sed -n 's/^\(Pillow==[0-9.]*\);.*/\1/p' constraints.txt)"
 	touch $@
 
-# The viewer of the OpenAPI document comes out of a package that ships it; its badge would be fetched from the internet.
+# The viewer of the OpenAPI document is a file of this package. Without the replacement it would load a logo from the internet.
 $(VIEWER): $(INSTALLED)
 	$(PIP) --no-deps --upgrade --target build/viewer drf-spectacular-sidecar
 	sed 's|https://cdn.redoc.ly/redoc/logo-mini.svg|data:,|' \
