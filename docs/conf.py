@@ -1,4 +1,4 @@
-"""Settings of Sphinx for the manual, and the tables of settings, errors and metrics, rendered from the code that they describe."""
+"""Sphinx configuration, and a directive that renders the tables of settings, errors and metrics from the code."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ CHECKS = {check_address: "`HOST:PORT` or `unix:PATH`", check_url: "a URL with `h
 
 
 def table(*rows: Iterable[str]) -> Iterator[str]:
-    """Write a Markdown table; the first row is its head."""
+    """Yield the lines of a Markdown table; the first row is the header."""
     head, *body = ([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows)
     yield from (f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
 
@@ -43,9 +43,9 @@ def allowed(field: fields.Field[Any]) -> str:
     match first := next(iter(field.validators), None):
         case validate.OneOf(choices=choices):
             return ", ".join(f"`{choice}`" for choice in choices)
-        case validate.Range(min=least, max=most, min_inclusive=inclusive):
-            from_least = f"{least}" if inclusive else f"more than {least}"
-            return f"{from_least} to {most}" if most is not None else f"{from_least} or more"
+        case validate.Range(min=low, max=high, min_inclusive=inclusive):
+            start = f"{low}" if inclusive else f"more than {low}"
+            return f"{start} to {high}" if high is not None else f"{start} or more"
         case validate.Regexp(regex=regex):
             return f"`{regex.pattern!s}`".replace(r"\Z", "")
         case validate.Length(min=1):
@@ -54,62 +54,62 @@ def allowed(field: fields.Field[Any]) -> str:
 
 
 def settings() -> Iterator[str]:
-    """Write a section with a table for each section of the settings."""
+    """Yield the lines of a section with a table for each section of the settings."""
     for name, section in SECTIONS.items():
         yield f"\n## {name}\n\n{cleandoc(SECTION_TYPES[name].__doc__ or '')}\n"
         rows = (
-            (f"`{key}`", f"`{json.dumps(field.load_default)}`", allowed(field), text(field), f"`{PREFIX}{name}__{key}`")
+            (f"`{key}`", f"`{json.dumps(field.load_default)}`", allowed(field), help_text(field), f"`{PREFIX}{name}__{key}`")
             for key, field in section.fields.items()
         )
         yield from table(("Key", "Default", "Allowed", "Meaning", "Environment variable"), *rows)
 
 
-def text(field: fields.Field[Any]) -> str:
+def help_text(field: fields.Field[Any]) -> str:
     """Return the help of a setting, with a note if the value is a secret."""
     secret = " The value is a secret and is masked in all output." if field.metadata["secret"] else ""
     return f"{field.metadata['description']}{secret}"
 
 
 def errors() -> Iterator[str]:
-    """Write a table of all errors by code. The codes are in the index too: the search leaves numbers out of the text."""
+    """Yield the lines of a table of all errors by code. The codes are index entries too: the search ignores numbers in the text."""
     rows = (
-        (f"{{index}}`{row.code}` <br>{row.status}", f"{row.desc} <br>`{row.detail}`", cleandoc(kind.__doc__ or ""), kind.remedy)
+        (f"{{index}}`{spec.code}` <br>{spec.status}", f"{spec.desc} <br>`{spec.detail}`", cleandoc(kind.__doc__ or ""), kind.remedy)
         for kind in ServiceError.kinds()
-        for row in [kind.spec]
+        for spec in [kind.spec]
     )
     return table(("Code, status", "`desc`, `detail`", "Meaning", "What to do"), *rows)
 
 
 def metrics() -> Iterator[str]:
-    """Write a table of all series of `/metrics`."""
+    """Yield the lines of a table of all series of `/metrics`."""
     rows = (
-        (f"`{declared.name}`", declared.kind, ", ".join(f"`{label}`" for label in declared.labels), declared.help)
-        for declared in metric_definitions.ALL
+        (f"`{metric.name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.help)
+        for metric in metric_definitions.ALL
     )
     return table(("Series", "Kind", "Labels", "Meaning"), *rows)
 
 
 class Rendered(SphinxDirective):
-    """`{rendered} settings`, `{rendered} errors` and `{rendered} metrics`: Markdown that a function here makes."""
+    """`{rendered} settings`, `{rendered} errors` and `{rendered} metrics`: a table that a function of this module renders."""
 
     required_arguments = 1
 
     def run(self) -> list[Any]:
-        """Parse what the function gives, sections included."""
-        makers = {"settings": settings, "errors": errors, "metrics": metrics}
-        made = self.parse_text_to_nodes("\n".join(makers[self.arguments[0]]()), allow_section_headings=True)
-        for row in (row for node in made for row in node.findall(nodes.row)):
-            _lead_to(row)
-        return made
+        """Parse the Markdown of the function, including its sections."""
+        renderers = {"settings": settings, "errors": errors, "metrics": metrics}
+        rendered = self.parse_text_to_nodes("\n".join(renderers[self.arguments[0]]()), allow_section_headings=True)
+        for row in (row for node in rendered for row in node.findall(nodes.row)):
+            _move_targets(row)
+        return rendered
 
 
-def _lead_to(row: nodes.row) -> None:
-    """Let entries of the index lead to the row: the search shows the text of where it leads, and fails where there is none."""
+def _move_targets(row: nodes.row) -> None:
+    """Move the targets of index entries to the row: the search shows the text of the target, and fails if it has no text."""
     for target in list(row.findall(nodes.target)):
         row["ids"] += target["ids"]
         target.parent.remove(target)
 
 
 def setup(app: Sphinx) -> None:
-    """Tell Sphinx of the directive."""
+    """Register the directive."""
     app.add_directive("rendered", Rendered)
