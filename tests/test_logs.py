@@ -47,7 +47,7 @@ def configure(monkeypatch):
 
 @pytest.fixture
 def client(storage):
-    storage.create_bucket("pictures")
+    storage.create_bucket("photos")
     app = create_app(load(environ={}), storage)
     app.add_route("/faulty", Faulty())
     return Client(app)
@@ -107,7 +107,7 @@ def test_a_request_is_one_line_with_method_route_status_length_and_time(configur
         ("GET", IMAGE_URL, "/1/buckets/{bucket}/images/{image_id}", 404),
         ("GET", f"{IMAGE_URL}_x", "/1/buckets/{bucket}/images/{image_id}_{size}", 404),
         ("PATCH", "/version", "/version", 405),
-        ("DELETE", "/1/buckets/pictures", "/1/buckets/{bucket}", 202),
+        ("DELETE", "/1/buckets/photos", "/1/buckets/{bucket}", 202),
         ("GET", "/1/buckets", "/1/buckets", 200),
         ("GET", "/missing", "-", 404),
         ("GET", "/faulty", "/faulty", 500),
@@ -139,7 +139,7 @@ def test_a_large_object_is_counted_too(configure, client, capsys):
 
 def test_every_line_of_a_request_has_its_id(configure, client, capsys, root):
     client.put_image()
-    for path in (root / "pictures/images").glob("*/*.jpg"):
+    for path in (root / "photos/images").glob("*/*.jpg"):
         path.write_bytes(b"damaged")
     configure(LOG_LEVEL="DEBUG")
     client.simulate_get(IMAGE_URL, headers=HEADERS)

@@ -1,4 +1,4 @@
-"""The back ends that the interface is tested on; every test runs on each, unless it says that it is about one."""
+"""The storages for the tests of the interface. A test runs on all storages unless it has the mark ON_DISK or ON_S3."""
 
 import pytest
 

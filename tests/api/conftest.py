@@ -4,7 +4,7 @@ from luna_image_store.app import create_app
 from luna_image_store.settings import load
 from luna_image_store.storage.disk.backend import DiskStorage
 from tests.api import backends
-from tests.api.client import IMAGE, Client
+from tests.api.client import IMAGE_ID, Client
 from tests.moto_server import KeptObject
 
 
@@ -23,15 +23,15 @@ def storage(backend, root, request):
 
 @pytest.fixture
 def record(backend, request):
-    """Give the place where the picture of the tests is kept, to look at it and to damage it."""
+    """Return the path or the S3 object of the image IMAGE_ID, to read and damage its record."""
     if backend == "disk":
-        return request.getfixturevalue("root") / "pictures/images" / IMAGE[:2] / f"{IMAGE}.jpg"
-    return KeptObject(request.getfixturevalue("s3").boto, "pictures", f"images/{IMAGE}.jpg")
+        return request.getfixturevalue("root") / "photos/images" / IMAGE_ID[:2] / f"{IMAGE_ID}.jpg"
+    return KeptObject(request.getfixturevalue("s3").boto, "photos", f"images/{IMAGE_ID}.jpg")
 
 
 @pytest.fixture
 def make_client(storage):
-    """Make a client of an application; keyword arguments are settings such as IMAGES__MAX_SIZE."""
+    """Return a function that creates a client. Its keyword arguments are settings such as IMAGES__MAX_SIZE."""
 
     def make(**settings):
         environ = {f"LUNA_IMAGE_STORE__{name}": str(value) for name, value in settings.items()}
@@ -43,5 +43,5 @@ def make_client(storage):
 @pytest.fixture
 def client(make_client):
     client = make_client()
-    client.simulate_post("/1/buckets", params={"bucket": "pictures"})
+    client.simulate_post("/1/buckets", params={"bucket": "photos"})
     return client

@@ -1,4 +1,4 @@
-"""What balancers and supervisors are told."""
+"""Responses to load balancers and supervisors: health, liveness and readiness."""
 
 import shutil
 
@@ -8,18 +8,18 @@ from tests.api.backends import ON_DISK
 from tests.api.client import Client, error
 
 
-def test_a_service_whose_storage_answers_is_healthy(client):
-    answer = client.simulate_get("/healthcheck")
-    assert (answer.status_code, list(answer.json)) == (200, ["execution_time"])
-    assert 0 < answer.json["execution_time"] < 10
+def test_service_with_working_storage_is_healthy(client):
+    response = client.simulate_get("/healthcheck")
+    assert (response.status_code, list(response.json)) == (200, ["execution_time"])
+    assert 0 < response.json["execution_time"] < 10
 
 
 @ON_DISK
-def test_a_service_whose_storage_is_gone_is_not_healthy(client, root):
+def test_service_without_storage_root_is_unhealthy(client, root):
     shutil.rmtree(root)
-    answer = client.simulate_get("/healthcheck")
-    assert answer.status_code == 502
-    assert answer.json == {
+    response = client.simulate_get("/healthcheck")
+    assert response.status_code == 502
+    assert response.json == {
         "error_code": 13905,
         "desc": "Storage is unavailable",
         "detail": "health check",
@@ -28,22 +28,22 @@ def test_a_service_whose_storage_is_gone_is_not_healthy(client, root):
 
 
 @ON_DISK
-def test_a_service_whose_storage_is_gone_is_alive_but_not_ready(client, root):
+def test_service_without_storage_root_is_alive_but_not_ready(client, root):
     shutil.rmtree(root)
     assert client.simulate_get("/livez").json == {"status": "alive"}
-    answer = client.simulate_get("/readyz")
-    assert error(answer) == (503, 13910)
-    assert answer.json["detail"] == "storage: Storage is unavailable"
-    assert answer.headers["retry-after"] == "5"
+    response = client.simulate_get("/readyz")
+    assert error(response) == (503, 13910)
+    assert response.json["detail"] == "storage: Storage is unavailable"
+    assert response.headers["retry-after"] == "5"
 
 
-def test_a_service_that_drains_is_not_ready(storage, tmp_path):
+def test_draining_service_is_not_ready(storage, tmp_path):
     file = tmp_path / "draining"
     client = Client(create_app(load(environ={"LUNA_IMAGE_STORE__HTTP__DRAIN_FILE": str(file)}), storage))
     assert client.simulate_get("/readyz").json == {"status": "ready"}
     file.touch()
-    answer = client.simulate_get("/readyz")
-    assert error(answer) == (503, 13910)
-    assert answer.json["detail"] == "the service is draining"
-    assert int(answer.headers["retry-after"]) > 0
+    response = client.simulate_get("/readyz")
+    assert error(response) == (503, 13910)
+    assert response.json["detail"] == "the service is draining"
+    assert int(response.headers["retry-after"]) > 0
     assert client.simulate_get("/livez").status_code == 200

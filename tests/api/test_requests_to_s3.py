@@ -1,4 +1,4 @@
-"""How many requests of S3 a request of ours takes, counted where they arrive."""
+"""The requests to S3 that one request to the service causes, counted at the S3 server."""
 
 import re
 from uuid import uuid4
@@ -6,80 +6,80 @@ from uuid import uuid4
 import pytest
 
 from tests.api.backends import ON_S3
-from tests.api.client import IMAGE_URL, IMAGES, JPEG, OBJECT_URL, OBJECTS, OURS, TEXT, account
+from tests.api.client import ACCOUNT, IMAGE_URL, IMAGES, JPEG, OBJECT_URL, OBJECTS, TEXT, account_query
 
 pytestmark = ON_S3
-MUCH = {f"X-Luna-Meta-{number}": "x" * 60 for number in range(32)}
+LARGE_META = {f"X-Luna-Meta-{number}": "x" * 60 for number in range(32)}
 
 
 @pytest.fixture
-def seen(client, s3):
-    """Say what happened at S3 since this was last asked, without the names of the objects."""
+def new_requests(client, s3):
+    """Return a function that lists the requests to S3 since its last call, without the keys of S3 objects."""
 
-    def since():
+    def list_requests():
         return [re.sub(r"/(images|objects)/[^?]*|&.*|=.*", "", request) for request in s3.requests()]
 
-    since()
-    return since
+    list_requests()
+    return list_requests
 
 
-def test_a_post_is_one_request(client, seen):
+def test_post_sends_one_request(client, new_requests):
     client.simulate_post(IMAGES, body=JPEG)
-    assert seen() == ["PUT /pictures"]
+    assert new_requests() == ["PUT /photos"]
     client.simulate_post(OBJECTS, body=b"text", headers=TEXT)
-    assert seen() == ["PUT /pictures"]
+    assert new_requests() == ["PUT /photos"]
 
 
-def test_a_put_looks_for_the_owner_first(client, seen):
+def test_put_reads_the_owner_first(client, new_requests):
     client.put_image()
-    seen()
+    new_requests()
     client.put_image()
-    assert seen() == ["HEAD /pictures", "PUT /pictures"]
+    assert new_requests() == ["HEAD /photos", "PUT /photos"]
 
 
 @pytest.mark.parametrize("url", [IMAGE_URL, OBJECT_URL, f"{IMAGE_URL}_160"])
-def test_a_get_is_one_request(client, seen, url):
+def test_get_sends_one_request(client, new_requests, url):
     client.put_image()
     client.put_object()
-    seen()
+    new_requests()
     assert client.simulate_get(url).status_code == 200
-    assert seen() == ["GET /pictures"]
+    assert new_requests() == ["GET /photos"]
 
 
 @pytest.mark.parametrize("url", [IMAGE_URL, OBJECT_URL])
-def test_a_head_is_one_request(client, seen, url):
+def test_head_sends_one_request(client, new_requests, url):
     client.put_image()
     client.put_object()
-    seen()
+    new_requests()
     assert client.simulate_head(url).status_code == 200
-    assert seen() == ["HEAD /pictures"]
+    assert new_requests() == ["HEAD /photos"]
 
 
-def test_metadata_that_do_not_fit_cost_a_head_another_request(client, seen):
-    client.put_image(headers=MUCH)
-    seen()
+def test_head_with_large_metadata_sends_a_second_request(client, new_requests):
+    client.put_image(headers=LARGE_META)
+    new_requests()
     assert client.simulate_head(IMAGE_URL, params={"with_meta": 1}).headers["X-Luna-Meta-0"] == "x" * 60
-    assert seen() == ["HEAD /pictures", "GET /pictures"]
+    assert new_requests() == ["HEAD /photos", "GET /photos"]
     assert client.simulate_get(IMAGE_URL).status_code == 200
-    assert seen() == ["GET /pictures"]
+    assert new_requests() == ["GET /photos"]
 
 
-def test_a_deletion_looks_first(client, seen):
-    for query in ({}, account(OURS)):
+def test_deletion_checks_that_the_record_exists(client, new_requests):
+    for query in ({}, account_query(ACCOUNT)):
         client.put_image()
-        seen()
+        new_requests()
         assert client.simulate_delete(IMAGE_URL, params=query).status_code == 204
-        assert seen() in (["HEAD /pictures", "DELETE /pictures"], ["HEAD /pictures", "POST /pictures?delete"])
+        assert new_requests() in (["HEAD /photos", "DELETE /photos"], ["HEAD /photos", "POST /photos?delete"])
 
 
-def test_a_bulk_deletion_is_one_request(client, seen):
+def test_bulk_deletion_sends_one_request(client, new_requests):
     ids = [str(uuid4()) for _ in range(1000)]
     assert client.simulate_delete(IMAGES, json={"images": ids}).status_code == 204
-    assert seen() == ["POST /pictures?delete"]
+    assert new_requests() == ["POST /photos?delete"]
 
 
-def test_a_bulk_deletion_for_an_account_looks_for_each_owner(client, seen):
-    ids = [client.simulate_post(IMAGES, body=JPEG, headers=OURS).json["image_id"] for _ in range(3)]
-    seen()
-    assert client.simulate_delete(IMAGES, json={"images": ids}, params=account(OURS)).status_code == 204
-    assert seen() == ["HEAD /pictures"] * 3 + ["POST /pictures?delete"]
+def test_bulk_deletion_for_an_account_reads_each_owner(client, new_requests):
+    ids = [client.simulate_post(IMAGES, body=JPEG, headers=ACCOUNT).json["image_id"] for _ in range(3)]
+    new_requests()
+    assert client.simulate_delete(IMAGES, json={"images": ids}, params=account_query(ACCOUNT)).status_code == 204
+    assert new_requests() == ["HEAD /photos"] * 3 + ["POST /photos?delete"]

@@ -13,80 +13,82 @@ DOCUMENT = yaml.load(to_yaml(ROUTES), yaml.CSafeLoader)
 METHODS = ("get", "head", "post", "put", "delete")
 ROUTED = {(path, method) for path, resource in ROUTES.items() for method in METHODS if hasattr(resource, f"on_{method}")}
 OPERATIONS = {(path, method): operation for path, item in DOCUMENT["paths"].items() for method, operation in item.items()}
-ROWS = {kind.spec.code: kind for kind in errors.ServiceError.kinds()}
-ELSEWHERE = {12021}  # a method that a path lacks is no operation of it
-EVERYWHERE = {1, 12046}
-CONDITIONS = {"If-None-Match", "If-Modified-Since", "Range", "If-Range"}
+ERRORS = {error.spec.code: error for error in errors.ServiceError.kinds()}
+UNDOCUMENTED = {12021}  # an unsupported method is not an operation
+COMMON_CODES = {1, 12046}
+CONDITIONAL_HEADERS = {"If-None-Match", "If-Modified-Since", "Range", "If-Range"}
 IMAGE, OBJECT = "/1/buckets/{bucket}/images/{image_id}", "/1/buckets/{bucket}/objects/{object_id}"
 
 
 def codes(operation):
-    """List the errors of an operation as (status, code)."""
-    for status, answer in operation["responses"].items():
-        for code in answer.get("content", {}).get("application/json", {}).get("examples", {}):
+    """Yield (status, error code) of each error of an operation."""
+    for status, response in operation["responses"].items():
+        for code in response.get("content", {}).get("application/json", {}).get("examples", {}):
             yield int(status), int(code)
 
 
 def parameters(operation, place):
-    """Give the parameters that are checked; conditions are heeded where they can be."""
+    """Return the parameters of an operation by name, without the headers of conditional and range requests."""
     return {
         parameter["name"]: parameter
         for parameter in operation["parameters"]
-        if parameter["in"] == place and parameter["name"] not in CONDITIONS
+        if parameter["in"] == place and parameter["name"] not in CONDITIONAL_HEADERS
     }
 
 
-def test_the_document_is_valid():
+def test_document_is_valid():
     validate(DOCUMENT)
 
 
-def test_every_route_and_method_is_documented_and_no_other():
+def test_document_has_exactly_the_routes_and_methods():
     assert set(OPERATIONS) == ROUTED
 
 
-def test_the_version_is_that_of_the_interface():
+def test_document_has_the_version_of_the_service():
     assert DOCUMENT["info"]["version"] == "3.8.4"
 
 
-def test_repeated_parts_are_written_out():
+def test_yaml_has_no_aliases():
     assert "&id" not in to_yaml(ROUTES)
 
 
-def test_what_is_unavailable_says_when_to_try_again():
-    unavailable = [answers["503"] for answers in (operation["responses"] for operation in OPERATIONS.values()) if "503" in answers]
+def test_503_responses_have_retry_after():
+    unavailable = [
+        responses["503"] for responses in (operation["responses"] for operation in OPERATIONS.values()) if "503" in responses
+    ]
     assert unavailable
-    assert all("Retry-After" in answer["headers"] for answer in unavailable)
+    assert all("Retry-After" in response["headers"] for response in unavailable)
 
 
-def test_every_error_appears():
-    seen = {code for operation in OPERATIONS.values() for _, code in codes(operation)}
-    assert seen == set(ROWS) - ELSEWHERE
+def test_every_error_is_documented():
+    documented = {code for operation in OPERATIONS.values() for _, code in codes(operation)}
+    assert documented == set(ERRORS) - UNDOCUMENTED
 
 
 @pytest.mark.parametrize("key", OPERATIONS, ids=" ".join)
-def test_each_operation_is_described_with_its_errors_and_request_id(key):
+def test_operation_has_description_errors_and_request_id(key):
     operation = OPERATIONS[key]
     assert operation["summary"]
     assert operation["description"].endswith(".")
-    assert {code for _, code in codes(operation)} >= (EVERYWHERE if key[1] != "head" else set())
+    assert {code for _, code in codes(operation)} >= (COMMON_CODES if key[1] != "head" else set())
     for status, code in codes(operation):
-        row = ROWS[code].spec
+        spec = ERRORS[code].spec
         example = operation["responses"][str(status)]["content"]["application/json"]["examples"][str(code)]["value"]
-        assert (row.status, example["error_code"], example["desc"]) == (status, code, row.desc)
-        assert re.fullmatch(".+".join(map(re.escape, row.detail.split("{}"))), example["detail"])
+        assert (spec.status, example["error_code"], example["desc"]) == (status, code, spec.desc)
+        assert re.fullmatch(".+".join(map(re.escape, spec.detail.split("{}"))), example["detail"])
         assert "{}" not in example["detail"]
-    for answer in operation["responses"].values():
-        assert "Luna-Request-Id" in answer["headers"]
+    for response in operation["responses"].values():
+        assert "Luna-Request-Id" in response["headers"]
     assert "Luna-Request-Id" in parameters(operation, "header")
     assert not parameters(operation, "header")["Luna-Request-Id"].get("required", False)
 
 
-def test_operations_are_told_apart_by_their_ids():
+def test_operation_ids_are_unique():
     assert len({operation["operationId"] for operation in OPERATIONS.values()}) == len(OPERATIONS)
 
 
 @pytest.mark.parametrize("key", OPERATIONS, ids=" ".join)
-def test_the_parameters_are_those_that_are_checked(key):
+def test_documented_parameters_match_the_validated_parameters(key):
     path, method = key
     declared = getattr(ROUTES[path], f"on_{method}").operation
     for place, schema in (("path", declared.path), ("query", declared.query), ("header", declared.headers)):
@@ -110,12 +112,12 @@ def test_the_parameters_are_those_that_are_checked(key):
         (("/1/buckets/{bucket}/images", "post"), "header", "Content-Type", {}),
     ],
 )
-def test_the_limits_of_parameters_are_told(key, place, name, schema):
+def test_parameter_limits_are_documented(key, place, name, schema):
     documented = parameters(OPERATIONS[key], place)[name]["schema"]
     assert {key: documented[key] for key in schema} == schema
 
 
-def test_ids_and_accounts_are_told_by_their_pattern():
+def test_ids_have_a_documented_pattern():
     pattern = "^[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$"
     for operation in OPERATIONS.values():
         for parameter in operation["parameters"]:
@@ -136,20 +138,20 @@ def test_ids_and_accounts_are_told_by_their_pattern():
         (("/1/buckets/{bucket}/images", "delete"), {"application/json"}),
     ],
 )
-def test_the_bodies_that_are_taken_are_told(key, types):
+def test_request_body_types_are_documented(key, types):
     body = OPERATIONS[key]["requestBody"]
     assert body["required"]
     assert set(body["content"]) == types
 
 
-def test_every_upload_has_a_body():
+def test_uploads_require_a_body():
     uploads = [key for key in OPERATIONS if key[1] in ("post", "put") and key != ("/1/buckets", "post")]
     assert len(uploads) == 4
     assert all(OPERATIONS[key]["requestBody"]["required"] for key in uploads)
 
 
 @pytest.mark.parametrize("key", [key for key in OPERATIONS if "get" in key], ids=" ".join)
-def test_a_head_is_documented_like_its_get(key):
+def test_head_is_documented_like_get(key):
     path, _ = key
     if (path, "head") not in OPERATIONS:
         return
@@ -158,9 +160,9 @@ def test_a_head_is_documented_like_its_get(key):
         assert parameters(get, place) == parameters(head, place)
     assert head["responses"]["200"]["headers"].keys() == get["responses"]["200"]["headers"].keys()
     assert head["responses"].keys() == get["responses"].keys() - {"206", "416"}
-    assert not any("content" in answer for answer in head["responses"].values())
-    assert {parameter["name"] for parameter in head["parameters"]} & CONDITIONS == {"If-None-Match", "If-Modified-Since"}
-    assert {parameter["name"] for parameter in get["parameters"]} >= CONDITIONS
+    assert not any("content" in response for response in head["responses"].values())
+    assert {parameter["name"] for parameter in head["parameters"]} & CONDITIONAL_HEADERS == {"If-None-Match", "If-Modified-Since"}
+    assert {parameter["name"] for parameter in get["parameters"]} >= CONDITIONAL_HEADERS
 
 
 @pytest.mark.parametrize(
@@ -175,16 +177,17 @@ def test_a_head_is_documented_like_its_get(key):
         ((IMAGE, "get"), 416, "Content-Range", "bytes */23880"),
     ],
 )
-def test_the_headers_of_answers_are_told(key, status, header, example):
+def test_response_headers_are_documented(key, status, header, example):
     assert OPERATIONS[key]["responses"][str(status)]["headers"][header]["example"] == example
 
 
-def test_examples_keep_the_rules():
-    kinds = [kind for kind in vars(schemas).values() if isinstance(kind, type) and issubclass(kind, schemas.BaseSchema)]
-    for kind in kinds:
-        schema = kind()
+def test_examples_are_valid():
+    classes = [item for item in vars(schemas).values() if isinstance(item, type) and issubclass(item, schemas.BaseSchema)]
+    for schema_class in classes:
+        schema = schema_class()
         example = {
-            field.data_key or name: str(field.metadata["example"]) if "Query" in kind.__name__ or "Path" in kind.__name__
+            field.data_key or name: str(field.metadata["example"])
+            if "Query" in schema_class.__name__ or "Path" in schema_class.__name__
             else field.metadata["example"]
             for name, field in schema.fields.items()
             if "example" in field.metadata
@@ -192,7 +195,7 @@ def test_examples_keep_the_rules():
         assert schema.validate(example, partial=True) == {}
 
 
-def test_the_statuses_of_success_are_those_of_the_interface():
+def test_success_statuses_are_documented():
     expected = {"get": {"200"}, "head": {"200"}, "post": {"201"}, "put": {"200"}, "delete": {"204"}}
     special = {("/1/buckets/{bucket}", "delete"): {"202"}, ("/docs/dev", "get"): {"302"}}
     for key, operation in OPERATIONS.items():

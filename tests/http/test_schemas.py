@@ -5,11 +5,11 @@ import pytest
 from luna_image_store.http.schemas import BaseSchema
 
 
-def kinds(base=BaseSchema):
-    return [kind for direct in base.__subclasses__() for kind in (direct, *kinds(direct))]
+def subclasses(base=BaseSchema):
+    return [schema for direct in base.__subclasses__() for schema in (direct, *subclasses(direct))]
 
 
-@pytest.mark.parametrize("kind", [BaseSchema, *kinds()])
-def test_a_schema_has_fields_and_no_methods(kind):
-    """Requests are loaded field by field: a method of the schema, which could be a hook, would not be called."""
-    assert [name for name, value in vars(kind).items() if isfunction(value)] == []
+@pytest.mark.parametrize("schema", [BaseSchema, *subclasses()])
+def test_schemas_have_no_methods(schema):
+    """Requests are loaded field by field, so a hook method of a schema would not be called."""
+    assert [name for name, value in vars(schema).items() if isfunction(value)] == []

@@ -32,5 +32,5 @@ def make_client(root):
 @pytest.fixture
 def client(make_client):
     client = make_client()
-    client.simulate_post("/1/buckets", params={"bucket": "pictures"})
+    client.simulate_post("/1/buckets", params={"bucket": "photos"})
     return client
