@@ -25,7 +25,7 @@ The service stores images and objects in buckets, on a local disk or on S3. The 
 The service stores each image as a JPEG with previews. It stores objects (JSON, PDF, ZIP, plain text) unchanged.
 
 A client stores a record with POST, and the service creates its id. With PUT, the client chooses the id. GET, HEAD and DELETE use
-this id. One DELETE can also delete up to 1000 records.
+this id. A DELETE with a list of ids deletes up to 1000 records.
 """
 COMMON = (errors.InvalidRequest, errors.InternalError)
 STORAGE = (errors.StorageUnavailable, errors.StorageTimeout)

@@ -99,8 +99,7 @@ class AccountQuery(BaseSchema):
 
     account_id = _string(
         ID,
-        "Id of the account. A request for a record of another account gets 404. Without this parameter, the request can use all "
-        "records.",
+        "Id of the account. Records of other accounts count as not found. Without this parameter, all records are accessible.",
         ACCOUNT,
         load_default=None,
     )
