@@ -1,7 +1,7 @@
--- What wrk sends. Arguments: `post FILE TYPE` sends a file, `get` fetches the URL, `chain FILE TYPE PATTERN` saves pictures and
--- fetches four previews of each; PATTERN makes a preview's path from the id (first %s) and the size (other %s).
-local body, kind, pattern
-local waiting = {}
+-- Requests of wrk. Arguments: `post FILE TYPE` posts a file, `get` gets the URL, `chain FILE TYPE PATTERN` posts images and gets
+-- four previews of each. PATTERN is the path of a preview with ID and SIZE.
+local pattern
+local preview_requests = {}
 
 function init(args)
     if args[1] ~= "get" then
@@ -11,7 +11,7 @@ function init(args)
     end
     if args[1] == "chain" then
         pattern = args[4]
-        request, response = next_of_chain, note
+        request, response = next_in_chain, add_preview_requests
     end
     prepared = wrk.format()
 end
@@ -20,14 +20,14 @@ function request()
     return prepared
 end
 
-function next_of_chain()
-    if #waiting > 0 then
-        return table.remove(waiting)
+function next_in_chain()
+    if #preview_requests > 0 then
+        return table.remove(preview_requests)
     end
     return prepared
 end
 
-function note(status, headers)
+function add_preview_requests(status, headers)
     if status ~= 201 then
         return
     end
@@ -35,7 +35,7 @@ function note(status, headers)
     local id = location:gsub("/[^/]*%.jpg$", ""):match("[^/]+$")
     for _, size in ipairs({ 160, 96, 64, 32 }) do
         local path = pattern:gsub("ID", id):gsub("SIZE", size)
-        table.insert(waiting, wrk.format("GET", path, { Host = wrk.headers["Host"] }, ""))
+        table.insert(preview_requests, wrk.format("GET", path, { Host = wrk.headers["Host"] }, ""))
     end
 end
 

@@ -1,4 +1,4 @@
-"""Putting load on a server with wrk, and taking turns between those that are compared."""
+"""Generate load on a server with wrk, and measure several programs in turns."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec import CORES
+from rendering import CORES
 
 SCRIPT = Path(__file__).with_name("load.lua")
 TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
@@ -18,45 +18,45 @@ Rates = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw: requests per second, latencies in milliseconds."""
+    """The result of wrk: requests per second, latencies in milliseconds."""
 
     rate: float
     p50: float
     p99: float
 
 
-def post(url: str, picture: Path, seconds: float, connections: int = 8 * CORES) -> Load:
-    """Save one picture over and over."""
-    return _wrk(url, seconds, connections, "post", str(picture), TYPES[picture.suffix])
+def post(url: str, image: Path, seconds: float, connections: int = 8 * CORES) -> Load:
+    """Save one image repeatedly."""
+    return _wrk(url, seconds, connections, "post", str(image), TYPES[image.suffix])
 
 
 def get(url: str, seconds: float) -> Load:
-    """Fetch one URL over and over."""
+    """Send GET for one URL repeatedly."""
     return _wrk(url, seconds, 8 * CORES, "get")
 
 
-def chain(url: str, picture: Path, pattern: str, seconds: float) -> float:
-    """Save a picture, fetch its four previews, over and over; give such chains per second."""
-    return _wrk(url, seconds, 4 * CORES, "chain", str(picture), TYPES[picture.suffix], pattern).rate / 5
+def save_and_get_previews(url: str, image: Path, pattern: str, seconds: float) -> float:
+    """Save an image and get its four previews, repeatedly; return the saves per second."""
+    return _wrk(url, seconds, 4 * CORES, "chain", str(image), TYPES[image.suffix], pattern).rate / 5
 
 
-def take_turns(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> Rates:
-    """Measure each contender once per round. What one left to be written to the disk is not the next one's burden."""
-    rates: Rates = {name: [] for name in contenders}
+def measure_in_turns(rounds: int, programs: Mapping[str, Callable[[], float]]) -> Rates:
+    """Measure each program once per round. The sync writes the data of one program before the next one is measured."""
+    rates: Rates = {name: [] for name in programs}
     for _ in range(rounds):
-        for name, measure in contenders.items():
+        for name, measure in programs.items():
             os.sync()
             rates[name].append(measure())
     return rates
 
 
-def ratios(rates: Rates, subject: str, reference: str) -> list[float]:
-    """Divide round by round."""
-    return [ours / theirs for ours, theirs in zip(rates[subject], rates[reference], strict=True)]
+def ratios(rates: Rates, measured: str, reference: str) -> list[float]:
+    """Return the ratio of two rates for each round."""
+    return [rate / base for rate, base in zip(rates[measured], rates[reference], strict=True)]
 
 
 def median(values: Sequence[float]) -> float:
-    """Give the median."""
+    """Return the median."""
     return statistics.median(values)
 
 

@@ -1,4 +1,4 @@
-"""What is measured, one function per question; each gives the rows of the table that answer it."""
+"""The measurements: each function yields rows of the table."""
 
 import json
 import urllib.request
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import servers
-from codec import bare
-from load import Load, Rates, chain, get, median, post, ratios, take_turns
+from load import Load, Rates, get, measure_in_turns, median, post, ratios, save_and_get_previews
 from peers import Peers
 from records import fill
+from rendering import rendering_processes
 
 PREVIEW = f"/1/buckets/{servers.BUCKET}/images/ID_SIZE"
 THUMBOR_PREVIEW = "/unsafe/fit-in/SIZExSIZE/ID"
@@ -22,70 +22,70 @@ ONE_THREAD = {"LUNA_IMAGE_STORE__HTTP__THREADS": "1", "LUNA_IMAGE_STORE__HTTP__C
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. `goal` is the least that the median ratio may be, or the `most`; without ratios, the median rate."""
+    """A row of the table. `goal` is the lower limit of the value, or the upper limit if `is_upper_limit`."""
 
-    question: str
-    picture: str
+    title: str
+    image: str
     unit: str
     rates: Rates
     goal: float | None = None
-    most: bool = False
+    is_upper_limit: bool = False
     ratios: list[float] = field(default_factory=list)
 
     @property
     def value(self) -> float:
-        """Give what is compared with the goal: the median ratio, or the median itself where there is nothing to divide by."""
+        """Return the median ratio, or the median rate if there are no ratios."""
         return median(self.ratios or next(iter(self.rates.values())))
 
     @property
     def is_met(self) -> bool | None:
-        """Tell whether the goal is met; None where there is none."""
+        """Report whether the value meets the goal; None if there is no goal."""
         if self.goal is None:
             return None
-        return self.value <= self.goal if self.most else self.value >= self.goal
+        return self.value <= self.goal if self.is_upper_limit else self.value >= self.goal
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements need."""
+    """The inputs of all measurements."""
 
     peers: Peers
-    pictures: dict[str, Path]
+    images: dict[str, Path]
     work: Path
     rounds: int
     seconds: int
     records: int
 
 
-def row(question: str, picture: str, rates: Rates, ours: str, theirs: str, goal: float, unit: str = "pictures/s") -> Row:
-    """Make the row that compares two of the contenders."""
-    chosen = {name: rates[name] for name in (ours, theirs)}
-    return Row(question, picture, unit, chosen, goal, unit == "ms", ratios(rates, ours, theirs))
+def row(title: str, image: str, rates: Rates, measured: str, reference: str, goal: float, unit: str = "images/s") -> Row:
+    """Return a row with the ratio of two programs."""
+    selected = {name: rates[name] for name in (measured, reference)}
+    return Row(title, image, unit, selected, goal, unit == "ms", ratios(rates, measured, reference))
 
 
 def saving(bench: Bench) -> Iterator[Row]:
-    """Compare saving with the bare codec, through nginx with direct, and with Node."""
-    for name, of_codec, of_node in (("face", 0.50, 3.0), ("photo", 0.60, 2.5), ("full-hd", 0.68, 1.8)):
-        rates = _saving(bench, bench.pictures[name], bench.work / f"save-{name}")
-        yield row("saved, of the bare codec", name, rates, "service", "codec", of_codec)
-        yield row("saved through nginx, of direct", name, rates, "nginx", "service", 0.9)
-        yield row("saved, times Node", name, rates, "service", "node", of_node)
+    """Compare saves with rendering alone, saves through nginx with direct saves, and saves with Node."""
+    for name, rendering_goal, node_goal in (("face", 0.50, 3.0), ("photo", 0.60, 2.5), ("full-hd", 0.68, 1.8)):
+        rates = _saving(bench, bench.images[name], bench.work / f"save-{name}")
+        yield row("saves, relative to rendering alone", name, rates, "service", "rendering", rendering_goal)
+        yield row("saves through nginx, relative to direct", name, rates, "nginx", "service", 0.9)
+        yield row("saves, relative to Node", name, rates, "service", "node", node_goal)
 
 
 def chains(bench: Bench) -> Iterator[Row]:
-    """Compare a save followed by fetching the four previews with thumbor."""
+    """Compare a save with GETs of the four previews with thumbor."""
     for name, goal in (("face", 5.0), ("full-hd", 3.0)):
-        rates = _chains(bench, bench.pictures[name], bench.work / f"chain-{name}")
-        yield row("saved and four previews fetched, times thumbor", name, rates, "service", "thumbor", goal)
+        rates = _chains(bench, bench.images[name], bench.work / f"chain-{name}")
+        yield row("save and four previews, relative to thumbor", name, rates, "service", "thumbor", goal)
 
 
 def fetching(bench: Bench) -> Iterator[Row]:
-    """Compare fetching with an application that has the same bytes in memory."""
+    """Compare GET with an application that has the same bytes in memory."""
     work = bench.work / "fetch"
     folder = work / "files"
     folder.mkdir(parents=True)
     with servers.service(work / "service") as service:
-        saved = _save(service.images, bench.pictures["face"])
+        saved = _save(service.images, bench.images["face"])
         paths = {"original": saved["url"], "preview 160": saved["url160"]}
         for name, path in paths.items():
             (folder / name.replace(" ", "-")).write_bytes(urllib.request.urlopen(service.url + path).read())
@@ -93,17 +93,17 @@ def fetching(bench: Bench) -> Iterator[Row]:
             urls = {name: service.url + path for name, path in paths.items()}
             urls |= {f"{name}, plain": f"{plain.url}/{name.replace(' ', '-')}" for name in paths}
             urls |= {f"{name}, same": f"{same.url}/{name.replace(' ', '-')}" for name in paths}
-            rates = take_turns(bench.rounds, {name: _getter(url, bench.seconds) for name, url in urls.items()})
+            rates = measure_in_turns(bench.rounds, {name: _get_rate(url, bench.seconds) for name, url in urls.items()})
     for name in paths:
-        for kind, workers in (("plain", "gunicorn's workers"), ("same", "the same workers")):
-            chosen = {"service": rates[name], "memory": rates[f"{name}, {kind}"]}
-            question = f"fetched, of a Falcon application out of memory in {workers}"
-            yield row(question, f"face, {name}", chosen, "service", "memory", 0.9, "requests/s")
+        for kind, workers in (("plain", "default gunicorn"), ("same", "same workers")):
+            selected = {"service": rates[name], "memory": rates[f"{name}, {kind}"]}
+            title = f"GET, relative to Falcon from memory, {workers}"
+            yield row(title, f"face, {name}", selected, "service", "memory", 0.9, "requests/s")
 
 
 def slow_disks(bench: Bench) -> Iterator[Row]:
-    """Compare saving with threads, which share syncs, with one thread per worker, where each sync is slow."""
-    picture = bench.pictures["face"]
+    """Compare eight threads per worker, which share syncs, with one thread per worker on a disk with slow syncs."""
+    image = bench.images["face"]
     for milliseconds, goal in ((1, 1.15), (5, 2.0), (10, 3.5)):
         environment = servers.slow_disk(milliseconds, bench.work)
         with ExitStack() as stack:
@@ -111,91 +111,93 @@ def slow_disks(bench: Bench) -> Iterator[Row]:
             for name, settings in (("threads", {}), ("one thread", ONE_THREAD)):
                 root = bench.work / f"slow-{milliseconds}-{name.replace(' ', '-')}"
                 url = stack.enter_context(servers.service(root, {**environment, **settings})).images
-                turns[name] = lambda url=url: post(url, picture, bench.seconds, SLOW_DISK_CLIENTS).rate
-            rates = take_turns(bench.rounds, turns)
-        yield row(f"saved, each sync {milliseconds} ms longer, times one thread per worker", "face", rates, *turns, goal)
+                turns[name] = lambda url=url: post(url, image, bench.seconds, SLOW_DISK_CLIENTS).rate
+            rates = measure_in_turns(bench.rounds, turns)
+        yield row(f"saves, each sync {milliseconds} ms longer, relative to one thread per worker", "face", rates, *turns, goal)
 
 
 def uploads(bench: Bench) -> Iterator[Row]:
-    """Measure how long large uploads take, and how much memory a worker needs for them."""
+    """Measure the latency of large uploads, and the peak memory of a worker."""
     names = ("png", "12mp")
     with ExitStack() as stack:
         running = {name: stack.enter_context(servers.service(bench.work / f"upload-{name}")) for name in names}
-        seen: dict[str, list[Load]] = {name: [] for name in names}
-        take_turns(bench.rounds, {name: _noter(seen[name], running[name].images, bench, name) for name in names})
+        loads: dict[str, list[Load]] = {name: [] for name in names}
+        measure_in_turns(
+            bench.rounds, {name: _latency_measurement(loads[name], running[name].images, bench, name) for name in names}
+        )
         peaks = {name: server.peak_memory() for name, server in running.items()}
     for name in names:
-        yield Row("time to save, p50", name, "ms", {"service": [load.p50 for load in seen[name]]})
-        yield Row("time to save, p99", name, "ms", {"service": [load.p99 for load in seen[name]]})
-        yield Row("peak memory of a worker", name, "MiB", {"service": [peaks[name]]}, 200, most=True)
+        yield Row("save latency, p50", name, "ms", {"service": [load.p50 for load in loads[name]]})
+        yield Row("save latency, p99", name, "ms", {"service": [load.p99 for load in loads[name]]})
+        yield Row("peak memory of a worker", name, "MiB", {"service": [peaks[name]]}, 200, is_upper_limit=True)
 
 
 def many_records(bench: Bench) -> Iterator[Row]:
-    """Compare the time to save in a store of many records with one of few."""
+    """Compare the save latency in a storage of many records with a storage of few."""
     with ExitStack() as stack:
-        seen: dict[int, list[Load]] = {}
+        loads: dict[int, list[Load]] = {}
         turns = {}
         for count in (bench.records, min(FEW, bench.records)):
             root = bench.work / f"records-{count}"
             server = stack.enter_context(servers.service(root))
-            _save(server.images, bench.pictures["face"])
+            _save(server.images, bench.images["face"])
             fill(root, servers.BUCKET, count)
-            seen[count] = []
-            turns[f"{count:,} records"] = _noter(seen[count], server.images, bench, "face")
-        take_turns(bench.rounds, turns)
-    rates = {name: [load.p50 for load in loads] for name, loads in zip(turns, seen.values(), strict=True)}
-    yield row("time to save in a large store, p50, times that in a small one", "face", rates, *rates, 1.1, "ms")
+            loads[count] = []
+            turns[f"{count:,} records"] = _latency_measurement(loads[count], server.images, bench, "face")
+        measure_in_turns(bench.rounds, turns)
+    rates = {name: [load.p50 for load in measured] for name, measured in zip(turns, loads.values(), strict=True)}
+    yield row("save latency in a large storage, p50, relative to a small one", "face", rates, *rates, 1.1, "ms")
 
 
-def _saving(bench: Bench, picture: Path, work: Path) -> Rates:
-    data = picture.read_bytes()
+def _saving(bench: Bench, image: Path, work: Path) -> Rates:
+    data = image.read_bytes()
     with ExitStack() as stack:
-        codec = stack.enter_context(bare())
+        rendering = stack.enter_context(rendering_processes())
         direct = stack.enter_context(servers.service(work / "direct")).images
         nginx = stack.enter_context(servers.service_behind_nginx(work / "nginx")).images
         nodes = [stack.enter_context(servers.node(work / f"node{threads}", bench.peers.node, threads)) for threads in (1, 2)]
-        node = _faster([f"{server.url}/images" for server in nodes], picture)
-        return take_turns(
+        node = _faster([f"{server.url}/images" for server in nodes], image)
+        return measure_in_turns(
             bench.rounds,
             {
-                "service": lambda: post(direct, picture, bench.seconds).rate,
-                "codec": lambda: codec(data, bench.seconds),
-                "nginx": lambda: post(nginx, picture, bench.seconds).rate,
-                "node": lambda: post(node, picture, bench.seconds).rate,
+                "service": lambda: post(direct, image, bench.seconds).rate,
+                "rendering": lambda: rendering(data, bench.seconds),
+                "nginx": lambda: post(nginx, image, bench.seconds).rate,
+                "node": lambda: post(node, image, bench.seconds).rate,
             },
         )
 
 
-def _chains(bench: Bench, picture: Path, work: Path) -> Rates:
+def _chains(bench: Bench, image: Path, work: Path) -> Rates:
     with servers.service(work / "service") as service, servers.thumbor(work / "thumbor", bench.peers.thumbor) as thumbor:
-        return take_turns(
+        return measure_in_turns(
             bench.rounds,
             {
-                "service": lambda: chain(service.images, picture, PREVIEW, bench.seconds),
-                "thumbor": lambda: chain(f"{thumbor.url}/image", picture, THUMBOR_PREVIEW, bench.seconds),
+                "service": lambda: save_and_get_previews(service.images, image, PREVIEW, bench.seconds),
+                "thumbor": lambda: save_and_get_previews(f"{thumbor.url}/image", image, THUMBOR_PREVIEW, bench.seconds),
             },
         )
 
 
-def _faster(urls: list[str], picture: Path) -> str:
-    """Choose the peer's setting that serves this picture best."""
-    rates = take_turns(2, {url: lambda url=url: post(url, picture, 1).rate for url in urls})
+def _faster(urls: list[str], image: Path) -> str:
+    """Return the URL of the server that saves this image fastest."""
+    rates = measure_in_turns(2, {url: lambda url=url: post(url, image, 1).rate for url in urls})
     return max(urls, key=lambda url: median(rates[url]))
 
 
-def _getter(url: str, seconds: int) -> Callable[[], float]:
+def _get_rate(url: str, seconds: int) -> Callable[[], float]:
     return lambda: get(url, seconds).rate
 
 
-def _noter(seen: list[Load], url: str, bench: Bench, name: str) -> Callable[[], float]:
+def _latency_measurement(loads: list[Load], url: str, bench: Bench, name: str) -> Callable[[], float]:
     def measure() -> float:
-        seen.append(post(url, bench.pictures[name], bench.seconds, connections=2))
-        return seen[-1].rate
+        loads.append(post(url, bench.images[name], bench.seconds, connections=2))
+        return loads[-1].rate
 
     return measure
 
 
-def _save(url: str, picture: Path) -> dict[str, str]:
-    request = urllib.request.Request(url, picture.read_bytes(), {"Content-Type": "image/jpeg"})
-    with urllib.request.urlopen(request) as answer:
-        return dict(json.load(answer))
+def _save(url: str, image: Path) -> dict[str, str]:
+    request = urllib.request.Request(url, image.read_bytes(), {"Content-Type": "image/jpeg"})
+    with urllib.request.urlopen(request) as response:
+        return dict(json.load(response))

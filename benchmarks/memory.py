@@ -1,4 +1,4 @@
-"""A Falcon application that gives files out of memory, under the service's own server or gunicorn's: as fast as a GET can be."""
+"""A Falcon application that returns files from memory, in the service's server or in gunicorn: the maximum rate of GET."""
 
 import sys
 from pathlib import Path
@@ -9,30 +9,30 @@ import falcon
 from luna_image_store.server.application import Server
 
 
-class Files:
-    """The files of a folder, read at start."""
+class FileResource:
+    """The files of a directory, read at start."""
 
     def __init__(self, folder: Path) -> None:
         self._contents = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Give a file out."""
+        """Return a file."""
         resp.content_type = falcon.MEDIA_JPEG
         resp.data = self._contents[name]
 
 
 class MemoryServer(Server):
-    """The service's workers with another application in them."""
+    """The workers of the service with another application."""
 
     def load(self) -> Any:
-        """Make the application."""
+        """Create the application."""
         return application(sys.argv[1])
 
 
 def application(folder: str) -> Any:
-    """Make the application."""
+    """Create the application."""
     app = falcon.App()
-    app.add_route("/{name}", Files(Path(folder)))
+    app.add_route("/{name}", FileResource(Path(folder)))
     return app
 
 

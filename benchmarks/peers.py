@@ -1,4 +1,4 @@
-"""Installing the peers under `build/`: apart from the service's environment, since some of them pull plain Pillow."""
+"""Install the peers under `build/`, separate from the environment of the service: some of them install plain Pillow."""
 
 import shutil
 import subprocess
@@ -6,12 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-LISTS = Path(__file__).resolve().parent / "peers"
+PEERS = Path(__file__).resolve().parent / "peers"
 
 
 @dataclass(frozen=True)
 class Peers:
-    """Where things are: thumbor's command, Node's packages, the packages that ship photographs, a Python with matplotlib."""
+    """Paths: the thumbor command, the Node packages, the packages with photographs, a Python with matplotlib."""
 
     thumbor: Path
     node: Path
@@ -20,25 +20,25 @@ class Peers:
 
 
 def install(folder: Path) -> Peers:
-    """Install what is missing or out of date."""
+    """Install missing or outdated peers."""
     venv, photographs, node = folder / "venv", folder / "photographs", folder / "node"
-    places = Peers(venv / "bin/thumbor", node, photographs, venv / "bin/python")
-    wanted = "".join(path.read_text() for path in sorted(LISTS.rglob("*")) if path.is_file())
+    paths = Peers(venv / "bin/thumbor", node, photographs, venv / "bin/python")
+    requirements = "".join(path.read_text() for path in sorted(PEERS.rglob("*")) if path.is_file())
     stamp = folder / "installed"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return places
-    for place in (venv, photographs, node):
-        shutil.rmtree(place, ignore_errors=True)
+    if stamp.is_file() and stamp.read_text() == requirements:
+        return paths
+    for path in (venv, photographs, node):
+        shutil.rmtree(path, ignore_errors=True)
     print("installing the peers ...", flush=True)
     _run(sys.executable, "-m", "venv", venv)
     pip = (venv / "bin/pip", "--disable-pip-version-check", "--quiet", "install", "-r")
-    _run(*pip, LISTS / "requirements.txt")
-    _run(*pip, LISTS / "photographs.txt", "--no-deps", "--target", photographs)
-    shutil.copytree(LISTS / "node", node)
+    _run(*pip, PEERS / "requirements.txt")
+    _run(*pip, PEERS / "photographs.txt", "--no-deps", "--target", photographs)
+    shutil.copytree(PEERS / "node", node)
     _run("npm", "install", "--prefix", node, "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error")
-    stamp.write_text(wanted)
-    return places
+    stamp.write_text(requirements)
+    return paths
 
 
-def _run(*words: str | Path) -> None:
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""How near previews come to the best possible ones, and how many bytes and how much CPU time they take, by variant.
+"""Compare methods to render previews: difference from the best possible preview, bytes and CPU time.
 
 The best possible preview is the image decoded in full, resized in one Lanczos step, and not encoded.
 """
@@ -12,35 +12,35 @@ from math import log10
 from pathlib import Path
 from statistics import mean, median
 
-from codec import BEST, BICUBIC, LANCZOS, SIZES, Pipeline, fit
-from pictures import enlarged
+from images import enlarged
 from PIL import Image, ImageChops
 from PIL.Image import Transpose
+from rendering import BICUBIC, CHOSEN, LANCZOS, SIZES, Pipeline, fit
 
 from luna_image_store.server.hooks import tune_malloc
 
 FORMER = Pipeline((LANCZOS,) * 4, None, "4:2:0", 90, None)
 VARIANTS = {
     "former: Lanczos, 4:2:0, standard tables, quality 90": FORMER,
-    "chosen: bicubic to 160 px, Lanczos below, 4:4:4, even tables, quality 90": BEST,
-    "chosen, with Lanczos for all sizes": replace(BEST, filters=FORMER.filters),
-    "chosen, with bicubic for 96 px too": replace(BEST, filters=(BICUBIC, BICUBIC, LANCZOS, LANCZOS)),
-    "chosen, with bicubic for all sizes": replace(BEST, filters=(BICUBIC,) * 4),
-    "chosen, decoded to twice the size or more": replace(BEST, decode_ratio=2),
-    "chosen, decoded to the size or more": replace(BEST, decode_ratio=1),
-    "chosen, with 4:2:0, quality 92": replace(BEST, subsampling="4:2:0", quality=92),
-    "chosen, with standard tables, quality 85": replace(BEST, tables=None, quality=85),
-    "former, decoded by the exact ratio": replace(FORMER, decode_ratio=2),
+    "chosen: bicubic to 160 px, Lanczos below, 4:4:4, flat tables, quality 90": CHOSEN,
+    "chosen, with Lanczos for all sizes": replace(CHOSEN, filters=FORMER.filters),
+    "chosen, with bicubic for 96 px too": replace(CHOSEN, filters=(BICUBIC, BICUBIC, LANCZOS, LANCZOS)),
+    "chosen, with bicubic for all sizes": replace(CHOSEN, filters=(BICUBIC,) * 4),
+    "chosen, decoded to twice the size or more": replace(CHOSEN, decode_ratio=2),
+    "chosen, decoded to the size or more": replace(CHOSEN, decode_ratio=1),
+    "chosen, with 4:2:0, quality 92": replace(CHOSEN, subsampling="4:2:0", quality=92),
+    "chosen, with standard tables, quality 85": replace(CHOSEN, tables=None, quality=85),
+    "former, decoded at the exact scale": replace(FORMER, decode_ratio=2),
     "former, with 4:4:4, quality 85": replace(FORMER, subsampling="4:4:4", quality=85),
 }
 TIMED = {"face": "250x250", "photo": "640x427", "full-hd": "1920x1080"}
 ROUNDS = 41
-SECONDS_PER_TURN = 0.005  # at the least; a turn is one image or more
+MIN_SECONDS_PER_TURN = 0.005  # a turn is one image or more
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a variant costs and gains; `decibels` by size, other values as a share of those of the former variant."""
+    """The result of a variant relative to the former one: `decibels` by size as difference, other values as ratio."""
 
     variant: str
     decibels: tuple[float, ...]
@@ -49,7 +49,7 @@ class Line:
 
 
 def photographs(packages: Path) -> dict[str, bytes]:
-    """Make JPEGs of many sizes; `packages` is the directory of the packages that ship photographs."""
+    """Return JPEGs of many sizes by name; `packages` is the directory of the packages with photographs."""
     skimage, sklearn = packages / "skimage/data", packages / "sklearn/datasets/images"
     astronaut, china, flower, coffee, bus = (
         Image.open(path).convert("RGB")
@@ -93,7 +93,7 @@ def measure(packages: Path, timed: Mapping[str, Path]) -> list[Line]:
 
 
 def table(lines: Iterable[Line]) -> Iterator[str]:
-    """Write a Markdown table."""
+    """Yield the lines of a Markdown table."""
     titles = ("variant", *(f"{size} px" for size in SIZES[::-1]), "bytes", *(f"CPU {size}" for size in TIMED.values()))
     yield f"| {' | '.join(titles)} |"
     yield "| --- |" + " --- |" * (len(titles) - 1)
@@ -106,14 +106,16 @@ def _measure(images: dict[str, bytes], timed: list[bytes]) -> list[Line]:
     quality = {name: [_quality(pipeline, data) for data in images.values()] for name, pipeline in VARIANTS.items()}
     times = [_cpu_times(data) for data in timed]
     former = next(iter(VARIANTS))
-    decibels = {name: [mean(near[place] for near, _ in values) for place in range(len(SIZES))] for name, values in quality.items()}
+    decibels = {
+        name: [mean(psnr[position] for psnr, _ in values) for position in range(len(SIZES))] for name, values in quality.items()
+    }
     sizes = {name: sum(size for _, size in values) for name, values in quality.items()}
     return [
         Line(
             name,
-            tuple(ours - theirs for ours, theirs in zip(decibels[name], decibels[former], strict=True)),
+            tuple(value - base for value, base in zip(decibels[name], decibels[former], strict=True)),
             sizes[name] / sizes[former],
-            tuple(median(ours / theirs for ours, theirs in zip(rounds[name], rounds[former], strict=True)) for rounds in times),
+            tuple(median(cpu / base for cpu, base in zip(rounds[name], rounds[former], strict=True)) for rounds in times),
         )
         for name in VARIANTS
     ]
@@ -123,8 +125,8 @@ def _quality(pipeline: Pipeline, data: bytes) -> tuple[list[float], int]:
     """Return the PSNR of each preview in decibels, and the bytes of all of them."""
     best = Image.open(BytesIO(data)).convert("RGB")
     previews = pipeline.previews(data)
-    near = [_psnr(best.resize(fit(best.size, size), LANCZOS), jpeg) for size, jpeg in zip(SIZES, previews, strict=True)]
-    return near, sum(map(len, previews))
+    psnr = [_psnr(best.resize(fit(best.size, size), LANCZOS), jpeg) for size, jpeg in zip(SIZES, previews, strict=True)]
+    return psnr, sum(map(len, previews))
 
 
 def _psnr(best: Image.Image, jpeg: bytes) -> float:
@@ -134,12 +136,12 @@ def _psnr(best: Image.Image, jpeg: bytes) -> float:
 
 
 def _cpu_times(data: bytes) -> dict[str, list[float]]:
-    """Measure all variants once per round, each round in another order."""
+    """Return the CPU times in seconds of all variants, once per round, in another order in each round."""
     times: dict[str, list[float]] = {name: [] for name in VARIANTS}
     names = list(VARIANTS)
     start = time.process_time()
     FORMER.previews(data)
-    repeats = 1 + int(SECONDS_PER_TURN / (time.process_time() - start))
+    repeats = 1 + int(MIN_SECONDS_PER_TURN / (time.process_time() - start))
     for _ in range(ROUNDS):
         for name in names:
             start = time.process_time()

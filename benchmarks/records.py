@@ -1,4 +1,4 @@
-"""Filling a store with very many records, cheaply: as hard links to a few files."""
+"""Fill a storage with very many records, as hard links to a few files."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ LINKS_PER_FILE = 60_000  # ext4 allows 65,000
 
 
 def fill(root: Path, bucket: str, count: int) -> None:
-    """Give the one record of a bucket `count` further names, spread over the directories as ids are."""
+    """Link the only record of a bucket to `count` new ids, distributed over the shards."""
     images = root / bucket / "images"
     source = next(images.glob("*/*.jpg"))
     for shard in range(256):

@@ -1,6 +1,6 @@
-"""Measure the service against the bare codec, its peers and itself: all in turns, in one run.
+"""Compare the service with rendering alone, with its peers and with itself: in turns, in one run.
 
-Seconds and rates differ from machine to machine; the ratios travel. Everything lies under `build/bench` while it runs.
+Times and rates depend on the machine; ratios are comparable. All files of a run are in `build/bench`.
 """
 
 import argparse
@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import images
 import measurements
 import peers
-import pictures
 import previews
 import report
 import s3
@@ -29,21 +29,21 @@ MEASUREMENTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "records": measurements.many_records,
     "s3": s3.saving_on_s3,
 }
-PREVIEWS = "previews"  # has a table and a page of its own
+PREVIEWS = "previews"  # has a separate table and page
 
 
 def main() -> None:
-    """Install, measure, print, write."""
+    """Install the peers, measure, and write the results."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that servers are stopped and files removed
     options = _options()
     folder = REPOSITORY / "build/bench"
     folder.mkdir(parents=True, exist_ok=True)
     installed = peers.install(folder)
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as place:
-        work = Path(place)
-        made = pictures.make(installed.photographs, work)
-        bench = Bench(installed, made, work, options.rounds, options.seconds, options.records)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="run-") as directory:
+        work = Path(directory)
+        files = images.write_images(installed.photographs, work)
+        bench = Bench(installed, files, work, options.rounds, options.seconds, options.records)
         for name in options.only:
             print(f"measuring {name} ...", flush=True)
             if name == PREVIEWS:
@@ -55,15 +55,15 @@ def main() -> None:
 
 
 def _measure_previews(bench: Bench, publish: bool) -> None:
-    """Print the table of the previews, and write it into its page."""
-    lines = list(previews.table(previews.measure(bench.peers.photographs, bench.pictures)))
+    """Print the table of previews, and write it to its page."""
+    lines = list(previews.table(previews.measure(bench.peers.photographs, bench.images)))
     print("\n".join(lines))
     if publish:
         report.write_page(lines, REPOSITORY / "docs/previews.md", "previews table")
 
 
 def _report(rows: list[Row], installed: peers.Peers, folder: Path, options: argparse.Namespace) -> None:
-    """Print the table of the ratios, write the figures and the chart, and write both into the manual."""
+    """Print the table of ratios, and write table, figures and chart."""
     lines = list(report.table(rows))
     print("\n".join(lines))
     results = folder / "results.json"
@@ -77,11 +77,11 @@ def _report(rows: list[Row], installed: peers.Peers, folder: Path, options: argp
 def _options() -> argparse.Namespace:
     names = [*MEASUREMENTS, PREVIEWS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each contender has its turn (default: 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="how long a turn takes (default: 3)")
-    parser.add_argument("--records", type=int, default=measurements.MANY, help="size of the large store (default: 1,000,000)")
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="leave out the others")
-    parser.add_argument("--publish", action="store_true", help="put the tables and the chart into the manual")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each program (default: 5)")
+    parser.add_argument("--seconds", type=int, default=3, help="duration of a turn (default: 3)")
+    parser.add_argument("--records", type=int, default=measurements.MANY, help="records in the large storage (default: 1,000,000)")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="run only these measurements")
+    parser.add_argument("--publish", action="store_true", help="write the tables and the chart to the manual")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Starting and stopping what is measured: the service, nginx before it, and its peers. All listen on loopback only."""
+"""Start and stop the measured servers: the service, nginx in front of it, and its peers. All listen on loopback only."""
 
 import os
 import signal
@@ -13,53 +13,53 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from codec import CORES
+from rendering import CORES
 
 HERE = Path(__file__).resolve().parent
 SITE = HERE.parent / "deploy/nginx/luna-image-store.conf"
 SOCKET = "unix:/run/luna-image-store/http.sock"
-PATIENCE = 60
+TIMEOUT = 60  # seconds
 BUCKET = "bench"
-NONE: Mapping[str, str] = {}
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers: its URL and the process that was started."""
+    """A started server: its URL and process id."""
 
     url: str
     pid: int
 
     @property
     def images(self) -> str:
-        """Give the URL of the pictures, where this is the service."""
+        """Return the URL of the images, if this is the service."""
         return f"{self.url}/1/buckets/{BUCKET}/images"
 
     def peak_memory(self) -> float:
-        """Give the most memory that a child process ever had, in MiB."""
+        """Return the peak memory of the largest child process in MiB."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         states = [Path(f"/proc/{child}/status").read_text() for child in children]
         return max(int(state.partition("VmHWM:")[2].split()[0]) for state in states) / 1024
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
 
 
 @contextmanager
-def service(root: Path, settings: Mapping[str, str] = NONE, command: tuple[str | Path, ...] = ()) -> Iterator[Running]:
-    """Run the service, or a variant of it, with its data under `root`; `settings` are variables of the environment."""
+def service(root: Path, settings: Mapping[str, str] = NO_SETTINGS, command: tuple[str | Path, ...] = ()) -> Iterator[Running]:
+    """Run the service, or a variant of it, with its data under `root`; `settings` are environment variables."""
     port = free_port()
     with _started(command or (_command(), "serve"), port, {**_settings(f"127.0.0.1:{port}", root), **settings}) as server:
-        _make_bucket(server.url)
+        _create_bucket(server.url)
         yield server
 
 
 def slow_disk(milliseconds: int, folder: Path) -> Mapping[str, str]:
-    """Build the environment in which each sync takes so much longer."""
+    """Return the environment variables that delay each sync."""
     library = folder / "slow_sync.so"
     if not library.exists():
         subprocess.run(("cc", "-shared", "-fPIC", "-O2", "-o", library, HERE / "slow_sync.c", "-ldl"), check=True)
@@ -68,25 +68,25 @@ def slow_disk(milliseconds: int, folder: Path) -> Mapping[str, str]:
 
 @contextmanager
 def service_behind_nginx(root: Path) -> Iterator[Running]:
-    """Run the service on a unix socket, and nginx before it with the site that is delivered."""
+    """Run the service on a unix socket, and nginx in front of it with the site in `deploy/nginx`."""
     root.mkdir(parents=True)
-    port, place = free_port(), root / "http.sock"
+    port, socket_path = free_port(), root / "http.sock"
     user = "user root;" if os.getuid() == 0 else ""
     (root / "nginx.conf").write_text((HERE / "peers/nginx.conf").read_text().replace("USER", user).replace("ROOT", str(root)))
     (root / "site.conf").write_text(
-        SITE.read_text().replace(SOCKET, f"unix:{place}").replace("listen 80;", f"listen 127.0.0.1:{port};")
+        SITE.read_text().replace(SOCKET, f"unix:{socket_path}").replace("listen 80;", f"listen 127.0.0.1:{port};")
     )
-    with _process((_command(), "serve"), _settings(f"unix:{place}", root / "data")):
-        _wait_for(place.exists)
+    with _process((_command(), "serve"), _settings(f"unix:{socket_path}", root / "data")):
+        _wait_for(socket_path.exists)
         nginx = ("nginx", "-e", "stderr", "-p", root, "-c", root / "nginx.conf")
         with _started(nginx, port, {"PATH": f"{os.environ['PATH']}:/usr/sbin"}) as server:
-            _make_bucket(server.url)
+            _create_bucket(server.url)
             yield server
 
 
 @contextmanager
 def memory(root: Path, folder: Path) -> Iterator[Running]:
-    """Run an application that gives the files of a folder out of memory, in the workers of the service."""
+    """Run an application that returns the files of a directory from memory, in the workers of the service."""
     port = free_port()
     with _started((sys.executable, HERE / "memory.py", folder), port, _settings(f"127.0.0.1:{port}", root)) as server:
         yield server
@@ -94,10 +94,11 @@ def memory(root: Path, folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def memory_under_gunicorn(folder: Path) -> Iterator[Running]:
-    """Run the same application as gunicorn runs one that says nothing else."""
-    port, nothing = free_port(), folder.with_name("nothing.py")  # else it would take the service's own options
-    nothing.touch()
-    options = ("--config", nothing, "--log-level", "critical", "--chdir", HERE)
+    """Run the same application in gunicorn with its default options."""
+    # without this empty file, gunicorn would use the options of the service
+    port, empty_config = free_port(), folder.with_name("empty_config.py")
+    empty_config.touch()
+    options = ("--config", empty_config, "--log-level", "critical", "--chdir", HERE)
     options += ("--workers", str(2 * CORES), "--bind", f"127.0.0.1:{port}")
     with _started((_command("gunicorn"), *options, f"memory:application({str(folder)!r})"), port, {}) as server:
         yield server
@@ -105,11 +106,11 @@ def memory_under_gunicorn(folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def node(root: Path, packages: Path, threads: int) -> Iterator[Running]:
-    """Run the Node peer; `threads` is what each process lets libvips use for one picture."""
+    """Run the Node peer; `threads` is the number of libvips threads for one image in each process."""
     root.mkdir(parents=True)
     port = free_port()
-    words = ("node", packages / "server.js", root, str(port), str(CORES), str(threads))
-    with _started(words, port, {}) as server:
+    command = ("node", packages / "server.js", root, str(port), str(CORES), str(threads))
+    with _started(command, port, {}) as server:
         yield server
 
 
@@ -133,28 +134,28 @@ def _settings(bind: str, root: Path) -> dict[str, str]:
     return {"LUNA_IMAGE_STORE__HTTP__BIND": bind, "LUNA_IMAGE_STORE__LOCAL_STORAGE__PATH": str(root)}
 
 
-def _make_bucket(url: str) -> None:
-    with suppress(urllib.error.HTTPError):  # it is there already
+def _create_bucket(url: str) -> None:
+    with suppress(urllib.error.HTTPError):  # it exists already
         urllib.request.urlopen(urllib.request.Request(f"{url}/1/buckets?bucket={BUCKET}", method="POST")).close()
 
 
 @contextmanager
-def _started(words: tuple[str | Path, ...], port: int, environment: Mapping[str, str]) -> Iterator[Running]:
-    with _process(words, environment) as process:
+def _started(command: tuple[str | Path, ...], port: int, environment: Mapping[str, str]) -> Iterator[Running]:
+    with _process(command, environment) as process:
         _wait_for(lambda: _listens(port))
         yield Running(f"http://127.0.0.1:{port}", process.pid)
 
 
 @contextmanager
-def _process(words: tuple[str | Path, ...], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command in a session of its own, so that nothing of it is left behind."""
-    process = subprocess.Popen(words, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, start_new_session=True)
+def _process(command: tuple[str | Path, ...], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a new session, so that all its processes can be killed."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         yield process
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -166,8 +167,8 @@ def _listens(port: int) -> bool:
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit("a server does not start")
+            raise SystemExit("a server did not start")
         time.sleep(0.1)

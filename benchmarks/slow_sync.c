@@ -1,4 +1,4 @@
-/* Makes fsync and fdatasync take longer by SYNC_MICROSECONDS, as on a network volume; for LD_PRELOAD. */
+/* For LD_PRELOAD: delay fsync and fdatasync by SYNC_MICROSECONDS, to simulate a network volume. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

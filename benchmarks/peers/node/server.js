@@ -1,4 +1,4 @@
-// The same job on Node: two processes that take a picture, decode it once, make four previews and write five files, without fsync.
+// The same work in Node: each process receives an image, decodes it once, renders four previews and writes five files, without fsync.
 const cluster = require("node:cluster");
 const { randomUUID } = require("node:crypto");
 const { mkdirSync } = require("node:fs");
@@ -7,30 +7,30 @@ const sharp = require("sharp");
 
 const [root, port, processes, threads] = process.argv.slice(2);
 const SIZES = [160, 96, 64, 32];
-// As the service does it: full chroma, even quantization tables, bicubic for 160. This quality makes as many bytes.
+// As in the service: full chroma, flat quantization tables, bicubic for 160. This quality results in as many bytes.
 const JPEG = { quality: 64, chromaSubsampling: "4:4:4", quantisationTable: 1, optimiseCoding: false };
 const resize = (size) => [size, size, { fit: "inside", withoutEnlargement: true, kernel: size >= 160 ? "cubic" : "lanczos3" }];
 
-// Shrink on load is sharp's default; each smaller preview is made from the one above it, as the service does it.
-async function previews(picture) {
-  let { data, info } = await sharp(picture).resize(...resize(SIZES[0]))
+// Shrink-on-load is the default of sharp. Each smaller preview is rendered from the next larger one, as in the service.
+async function renderPreviews(image) {
+  let { data, info } = await sharp(image).resize(...resize(SIZES[0]))
     .raw().toBuffer({ resolveWithObject: true });
-  const made = [sharp(data, { raw: info }).jpeg(JPEG).toBuffer()];
+  const jpegs = [sharp(data, { raw: info }).jpeg(JPEG).toBuffer()];
   for (const size of SIZES.slice(1)) {
     ({ data, info } = await sharp(data, { raw: info }).resize(...resize(size))
       .raw().toBuffer({ resolveWithObject: true }));
-    made.push(sharp(data, { raw: info }).jpeg(JPEG).toBuffer());
+    jpegs.push(sharp(data, { raw: info }).jpeg(JPEG).toBuffer());
   }
-  return Promise.all(made);
+  return Promise.all(jpegs);
 }
 
 async function save(request, reply) {
   const id = randomUUID();
   const path = `${root}/${id.slice(0, 2)}/${id}`;
-  const small = await previews(request.body);
+  const previews = await renderPreviews(request.body);
   await Promise.all([
     writeFile(`${path}.jpg`, request.body),
-    ...small.map((data, place) => writeFile(`${path}_${SIZES[place]}.jpg`, data)),
+    ...previews.map((data, index) => writeFile(`${path}_${SIZES[index]}.jpg`, data)),
   ]);
   return reply.code(201).header("Location", `/images/${id}`).send({ image_id: id });
 }

@@ -1,4 +1,4 @@
-"""The bare codec: what Pillow needs to decode a JPEG and make its four previews, without HTTP and without a disk."""
+"""Rendering alone: decode a JPEG and render its four previews with Pillow, without HTTP and without a disk."""
 
 import multiprocessing
 import os
@@ -19,25 +19,25 @@ SIZES = (160, 96, 64, 32)
 BICUBIC, LANCZOS = Resampling.BICUBIC, Resampling.LANCZOS
 CORES = len(os.sched_getaffinity(0))
 Tables = tuple[tuple[int, ...], ...]
-EVEN: Tables = ((40,) * 64, (90,) * 64)  # steps at quality 50 of luma and chroma, alike for coarse and fine detail
+FLAT_TABLES: Tables = ((40,) * 64, (90,) * 64)  # luma and chroma steps at quality 50, equal for coarse and fine detail
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One way to make previews: the scale of the decoder, the filter of each preview, how they are encoded.
+    """A method to render previews: the scale of the decoder, the filter of each preview, the encoding.
 
-    `decode_ratio` is the smallest ratio of the decoded size to the largest preview. None is the former rule: no less than twice,
-    with rounded sizes. `tables` are the quantization tables at quality 50; None means those of the JPEG standard.
+    `decode_ratio` is the minimum ratio of the decoded size to the largest preview. None is the former rule: at least twice, with
+    rounded sizes. `tables` are the quantization tables at quality 50; None selects the tables of the JPEG standard.
     """
 
     filters: tuple[Resampling, ...] = (BICUBIC, LANCZOS, LANCZOS, LANCZOS)
     decode_ratio: float | None = 1.5
     subsampling: str = "4:4:4"
     quality: int = 90
-    tables: Tables | None = EVEN
+    tables: Tables | None = FLAT_TABLES
 
     def previews(self, data: bytes) -> list[bytes]:
-        """Decode once, at the smallest scale that is enough, resize step by step, encode each step."""
+        """Decode once at the smallest sufficient scale, resize step by step, and encode each step."""
         source = Image.open(BytesIO(data))
         size = source.size
         drafted = source.draft(None, self._draft(size))
@@ -61,7 +61,7 @@ class Pipeline:
         return image.tobytes("jpeg", image.mode, *_encoder_options(image.mode, self.quality, self.subsampling, self.tables))
 
 
-BEST = Pipeline()
+CHOSEN = Pipeline()
 
 
 def fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
@@ -72,26 +72,25 @@ def fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 @lru_cache
 def _encoder_options(mode: str, quality: int, subsampling: str, tables: Tables | None) -> tuple[Any, ...]:
-    """Let Pillow compute the options of its encoder once, as the service does."""
+    """Return the options of Pillow's encoder, computed once, as in the service."""
     sample = Image.new(mode, (1, 1))
     sample.save(BytesIO(), "JPEG", quality=quality, subsampling=subsampling, qtables=tables)
     return sample.encoderconfig
 
 
-def _loop(data: bytes, seconds: float) -> float:
+def _images_per_second(data: bytes, seconds: float) -> float:
     done, start = 0, time.perf_counter()
-    while (passed := time.perf_counter() - start) < seconds:
-        BEST.previews(data)
+    while (elapsed := time.perf_counter() - start) < seconds:
+        CHOSEN.previews(data)
         done += 1
-    return done / passed
+    return done / elapsed
 
 
 @contextmanager
-def bare() -> Iterator[Callable[[bytes, float], float]]:
-    """Keep one process per core ready; return the function that measures images per second of all of them together.
+def rendering_processes() -> Iterator[Callable[[bytes, float], float]]:
+    """Start one process per core, and yield a function that measures the images per second of all of them.
 
-    The processes keep freed memory, as the service does: without that, the state of the heap decides by chance whether each
-    image pays for its memory again.
+    The processes keep freed memory, as the service does. Otherwise it is random whether each image causes new page faults.
     """
     with multiprocessing.get_context("spawn").Pool(CORES, tune_malloc) as pool:
-        yield lambda data, seconds: sum(pool.starmap(_loop, [(data, seconds)] * CORES, chunksize=1))
+        yield lambda data, seconds: sum(pool.starmap(_images_per_second, [(data, seconds)] * CORES, chunksize=1))

@@ -1,4 +1,4 @@
-"""The pictures that are measured, made of photographs that scikit-image and scikit-learn ship."""
+"""The images for the measurements, from photographs in scikit-image and scikit-learn."""
 
 from io import BytesIO
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageOps
 
 
-def make(packages: Path, folder: Path) -> dict[str, Path]:
-    """Write the pictures into a folder; give the file of each by name. `packages` is where scikit-image and scikit-learn are.
+def write_images(packages: Path, folder: Path) -> dict[str, Path]:
+    """Write the images to a directory, and return their files by name. `packages` has scikit-image and scikit-learn.
 
-    None has a colour profile: the bare codec would not heed it.
+    The images have no color profile, because rendering alone would not apply it.
     """
     astronaut = Image.open(packages / "skimage/data/astronaut.png").convert("RGB")
     photograph = Image.open(packages / "sklearn/datasets/images/china.jpg").convert("RGB")
@@ -27,14 +27,14 @@ def make(packages: Path, folder: Path) -> dict[str, Path]:
 
 
 def enlarged(photograph: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Enlarge a photograph and lay grain over it, as a camera does."""
+    """Enlarge a photograph and add noise, as in a photograph of a camera."""
     large = ImageOps.fit(photograph, size, Image.Resampling.BICUBIC)
     grain = Image.effect_noise(size, 12)
     return ImageChops.add(large, Image.merge("RGB", (grain, grain, grain)), offset=-128)
 
 
 def _jpeg(image: Image.Image, size: int) -> bytes:
-    """Encode with the quality that comes nearest to a size in bytes."""
+    """Encode with the quality that is nearest to a size in bytes."""
     encoded = []
     for quality in range(40, 100):
         target = BytesIO()
