@@ -21,7 +21,8 @@ VANISHED = 24  # what rsync ends with when a file was deleted under its hands
 
 def make_copy(source: Path, copy: Path) -> int:
     """Run the command of deploy/README.md on other directories, and give its exit code."""
-    (line,) = re.findall("^rsync .*--delete.*", (REPOSITORY / "deploy/README.md").read_text(), re.MULTILINE)
+    page = (REPOSITORY / "deploy/README.md").read_text().replace("\\\n", "")
+    (line,) = re.findall("^rsync .*--delete.*", page, re.MULTILINE)
     placed = line.replace("/var/lib/luna-image-store", str(source)).replace("/var/backups/luna-image-store", str(copy))
     return subprocess.run([tool("rsync"), SLOWLY, *placed.split()[1:]], timeout=60).returncode
 
