@@ -29,8 +29,8 @@ def browser() -> Iterator[Browser]:
 def test_search_in_the_api_reference_finds_an_operation(service: Service, browser: Browser) -> None:
     browser.visit(f"http://127.0.0.1:{service.port}/docs/spec")
     browser.find("h1", "luna-image-store")
-    browser.find("input.search-input").send_keys("thumbnail")
-    browser.click(browser.find("[role=search] li label", "Get a picture as a thumbnail"))
+    browser.find("input.search-input").send_keys("preview")
+    browser.click(browser.find("[role=search] li label", "Get a preview of an image"))
     response = browser.find("[id='tag/imageThumbnail/operation/getImageThumbnail'] button", "404")
     browser.click(response)
     browser.find("[id='tag/imageThumbnail/operation/getImageThumbnail']", "error_code")
