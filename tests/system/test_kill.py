@@ -29,7 +29,7 @@ class Client:
     def __init__(self, service: Service, seed: int) -> None:
         self._service = service
         self._random = random.Random(seed)
-        self._pictures = [picture(seed=number) for number in range(4)]
+        self._images = [picture(seed=number) for number in range(4)]
         self.possible: dict[str, set[bytes | None]] = {}
 
     def work(self, stop: threading.Event) -> None:
@@ -58,7 +58,7 @@ class Client:
 
     def _content(self, is_image: bool) -> bytes:
         mark = str(self._random.getrandbits(64))
-        return marked(self._random.choice(self._pictures), mark) if is_image else mark.encode() * 40_000
+        return marked(self._random.choice(self._images), mark) if is_image else mark.encode() * 40_000
 
     def _post(self) -> None:
         content = self._content(is_image=True)
