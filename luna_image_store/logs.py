@@ -1,4 +1,4 @@
-"""How log lines look and where they go. Every line of a request carries its id."""
+"""The format and the destinations of the log. Each line of a request has its request id."""
 
 import logging
 import os
@@ -18,9 +18,9 @@ FILE_NAME = "luna-image-store.log"
 OLD_FILES = 5
 SECONDS_END = len("2026-01-31T23:59:59")
 
-# No line tells of these, and gathering them takes longer than the rest of a line.
+# No log line contains these values. They would take more time than the rest of a line.
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-logging._srcfile = None  # the place in the code, as the manual of `logging` says
+logging._srcfile = None  # the place in the code; the manual of `logging` describes this switch
 
 REQUEST_ID_HEADER = "Luna-Request-Id"
 
@@ -28,27 +28,27 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 
 def new_request_id() -> str:
-    """Make a request id of the form that clients use."""
+    """Return a new request id in the format of the HTTP interface."""
     return f"{int(time.time())},{uuid4()}"
 
 
 class RequestIdFilter(logging.Filter):
-    """Puts the id of the running request on a log record."""
+    """Adds the request id to each log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass."""
+        """Set `request_id` of a log record. Return True, so that no record is dropped."""
         record.request_id = request_id.get()
         return True
 
 
 class IsoTime(logging.Formatter):
-    """Writes times as ISO 8601 with milliseconds and zone."""
+    """Formats times as ISO 8601 with milliseconds and time zone."""
 
     zone: Any = None
-    _latest = (-1, "", "")  # a second, what is written before its milliseconds and after them
+    _latest = (-1, "", "")  # the last second, the text before its milliseconds, the text after them
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # the base names it so
-        """Write the time of a log record."""
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  # the name of the base class
+        """Return the time of a log record as text."""
         second, before, after = self._latest
         if second != int(record.created):
             second = int(record.created)
@@ -59,15 +59,15 @@ class IsoTime(logging.Formatter):
 
 
 class TextLines(IsoTime):
-    """A line of text per log record."""
+    """Formats each log record as a line of text."""
 
 
 class JsonLines(IsoTime, JsonFormatter):
-    """A JSON object per log record."""
+    """Formats each log record as a JSON object."""
 
 
 def configuration(settings: LoggerSettings) -> dict[str, Any]:
-    """Make the configuration for `logging.config.dictConfig` from the settings of the logger."""
+    """Return the configuration for `logging.config.dictConfig`. Raise SettingsError if the log folder cannot be used."""
     handlers: dict[str, Any] = {}
     if settings.log_to_stdout:
         handlers["stdout"] = {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}

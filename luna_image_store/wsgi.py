@@ -1,4 +1,4 @@
-"""The application for a WSGI server."""
+"""The WSGI application."""
 
 from luna_image_store.app import create_app
 from luna_image_store.server.startup import current_settings

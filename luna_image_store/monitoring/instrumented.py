@@ -1,4 +1,4 @@
-"""A storage and a codec that are measured: each call is timed, and failures of the storage are counted."""
+"""Wrappers of storage and renderer. They measure the time of each call and count failures of the storage."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,34 +10,34 @@ from luna_image_store.monitoring import metric_definitions
 from luna_image_store.monitoring.prometheus import Metrics
 from luna_image_store.storage.base import Storage
 
-Given = ParamSpec("Given")
+Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
-NONE: Mapping[int, Callable[[], None]] = {}
-UNMEASURED = {"list_keys"}  # works while its keys are taken, not while it is called
+NO_COUNTERS: Mapping[int, Callable[[], None]] = {}
+UNMEASURED = {"list_keys"}  # an iterator: it works while the caller iterates, not during the call
 OPERATIONS = sorted(name for name, call in vars(Storage).items() if callable(call) and name[0] != "_" and name not in UNMEASURED)
 FAILURES = {kind.spec.code for kind in (StorageUnavailable, StorageTimeout, StorageFull, RecordDamaged, InternalError)}
 
 
 class MeasuredStorage:
-    """Has all operations of a storage."""
+    """A storage with the same operations, which are measured."""
 
     def __init__(self, storage: Storage, backend: str, metrics: Metrics) -> None:
         for name in OPERATIONS:
-            failed = {code: metrics[metric_definitions.STORAGE_ERRORS].labels(backend, name, code).inc for code in FAILURES}
+            counters = {code: metrics[metric_definitions.STORAGE_ERRORS].labels(backend, name, code).inc for code in FAILURES}
             observe = metrics[metric_definitions.STORAGE].labels(backend, name).observe
-            setattr(self, name, timed(getattr(storage, name), observe, failed))
+            setattr(self, name, timed(getattr(storage, name), observe, counters))
         for name in UNMEASURED:
             setattr(self, name, getattr(storage, name))
 
 
 def measured_storage(storage: Storage, backend: str, metrics: Metrics) -> Storage:
-    """Measure a storage."""
+    """Return a storage that measures its operations."""
     return cast(Storage, MeasuredStorage(storage, backend, metrics))
 
 
 def measured_renderer(renderer: Renderer, metrics: Metrics) -> Renderer:
-    """Measure a renderer."""
+    """Return a renderer that measures its calls."""
     seconds = metrics[metric_definitions.RENDERER]
     return Renderer(
         timed(renderer.render, seconds.labels("render").observe), timed(renderer.preview, seconds.labels("preview").observe)
@@ -45,18 +45,18 @@ def measured_renderer(renderer: Renderer, metrics: Metrics) -> Renderer:
 
 
 def timed(
-    call: Callable[Given, Result], observe: Callable[[float], None], failed: Mapping[int, Callable[[], None]] = NONE
-) -> Callable[Given, Result]:
-    """Tell how long each call took, however it ended; and that it failed, where its error has one of these codes."""
+    call: Callable[Params, Result], observe: Callable[[float], None], counters: Mapping[int, Callable[[], None]] = NO_COUNTERS
+) -> Callable[Params, Result]:
+    """Wrap a function. Pass the seconds of each call to `observe`. Count each error with a code in `counters`."""
 
-    def timed_call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+    def timed_call(*args: Params.args, **kwargs: Params.kwargs) -> Result:
         began = time.perf_counter()
         try:
             return call(*args, **kwargs)
         except Exception as ex:
             error = ex if isinstance(ex, ServiceError) else InternalError()
-            if error.spec.code in failed:
-                failed[error.spec.code]()
+            if error.spec.code in counters:
+                counters[error.spec.code]()
             raise
         finally:
             observe(time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""The series that `/metrics` has, as data: they are made from it, and so is the manual's table."""
+"""The definitions of the metrics on `/metrics`. The table in the manual is generated from them too."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ STEP_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A series as Prometheus sees it. A histogram shows as `name_bucket`, `name_sum` and `name_count`."""
+    """A metric of Prometheus. A histogram has the series `name_bucket`, `name_sum` and `name_count`."""
 
     kind: Literal["counter", "gauge", "histogram"]
     name: str
@@ -26,30 +26,32 @@ ERRORS = Series("counter", "errors_count_total", "Requests that were answered wi
 DURATIONS = Series(
     "histogram",
     "requests",
-    "Seconds from when the head of a request has come to its answer.",
+    "Seconds from the receipt of the request headers to the response.",
     ("path", "status_code"),
     REQUEST_SECONDS,
 )
-IN_FLIGHT = Series("gauge", "luna_image_store_requests_in_flight", "Requests that are being answered now.")
-THREADS = Series("gauge", "luna_image_store_threads", "Requests that the living workers can answer at the same time.")
-RECEIVED = Series("counter", "luna_image_store_received_bytes_total", "Bytes of bodies that were read from clients.", ("path",))
-SENT = Series("counter", "luna_image_store_sent_bytes_total", "Bytes of bodies that answers had.", ("path",))
+IN_FLIGHT = Series("gauge", "luna_image_store_requests_in_flight", "Requests in progress.")
+THREADS = Series("gauge", "luna_image_store_threads", "Requests that the running workers can serve at the same time.")
+RECEIVED = Series(
+    "counter", "luna_image_store_received_bytes_total", "Bytes of request bodies that were read from clients.", ("path",)
+)
+SENT = Series("counter", "luna_image_store_sent_bytes_total", "Bytes of response bodies.", ("path",))
 STORAGE = Series(
     "histogram",
     "luna_image_store_storage_seconds",
-    "Seconds that operations of the storage took; a save includes the wait for a streamed body.",
+    "Seconds that storage operations took. A save of a streamed body includes the wait for the client.",
     ("backend", "operation"),
     STEP_SECONDS,
 )
 STORAGE_ERRORS = Series(
     "counter",
     "luna_image_store_storage_errors_total",
-    "Operations of the storage that failed for a reason of its own. What is missing or not wanted is no failure.",
+    "Storage operations that failed because of the storage. Requests for missing records and refused requests do not count.",
     ("backend", "operation", "error_code"),
 )
 RENDERER = Series(
-    "histogram", "luna_image_store_codec_seconds", "Seconds that the codec took for a picture.", ("operation",), STEP_SECONDS
+    "histogram", "luna_image_store_codec_seconds", "Seconds that it took to render an image.", ("operation",), STEP_SECONDS
 )
-DROPPED = Series("counter", "luna_image_store_influx_dropped_points_total", "Points that were not sent to InfluxDB and are lost.")
+DROPPED = Series("counter", "luna_image_store_influx_dropped_points_total", "Points that were discarded and not sent to InfluxDB.")
 
 ALL = (REQUESTS, ERRORS, DURATIONS, IN_FLIGHT, THREADS, RECEIVED, SENT, STORAGE, STORAGE_ERRORS, RENDERER, DROPPED)

@@ -1,4 +1,4 @@
-"""What is switched on, and how it gets to see the service. Libraries are imported where they are wanted: they cost memory."""
+"""Connects monitoring to the application. Libraries are imported only if the settings enable them: they use memory."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(settings: Settings) -> None:
-    """Import what is switched on: once, for all workers; or raise SettingsError."""
+    """Import the enabled modules, once for all workers. Raise SettingsError if a library is not installed."""
     if settings.metrics.enabled:
         from luna_image_store.monitoring import instrumented  # noqa: F401
     if settings.influx.send_data_for_monitoring:
@@ -27,7 +27,7 @@ def check(settings: Settings) -> None:
 
 
 class Monitor:
-    """Watches one application, as the settings say."""
+    """The monitoring of one application. The settings select its parts."""
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = _metrics(settings)
@@ -41,7 +41,7 @@ class Monitor:
             self.middleware.append(tracing.TracedRequests())
 
     def storage(self, storage: Storage) -> Storage:
-        """Give the storage, measured where that is wanted."""
+        """Return the storage. If metrics are enabled, it measures its operations."""
         if not self.metrics:
             return storage
         from luna_image_store.monitoring.instrumented import measured_storage
@@ -49,7 +49,7 @@ class Monitor:
         return measured_storage(storage, self._backend, self.metrics)
 
     def renderer(self) -> Renderer:
-        """Give the codec, measured where that is wanted."""
+        """Return the renderer. If metrics are enabled, it measures its calls."""
         if not self.metrics:
             return RENDERER
         from luna_image_store.monitoring.instrumented import measured_renderer

@@ -1,10 +1,10 @@
-"""What monitoring gets to know of a request."""
+"""The data of a request for monitoring, and the interface of its observers."""
 
 from typing import NamedTuple, Protocol
 
 
 class RequestSample(NamedTuple):
-    """A request that has its answer. `started` is in nanoseconds since 1970; `path` is such as `POST:/buckets/{bucket}/images`."""
+    """A completed request. `started` is in nanoseconds since 1970. `path` is a label such as `POST:/buckets/{bucket}/images`."""
 
     path: str
     status: int
@@ -17,10 +17,10 @@ class RequestSample(NamedTuple):
 
 
 class Observer(Protocol):
-    """What is told of requests, and must be quick about it."""
+    """Receives each request. Its methods must not block."""
 
     def started(self) -> None:
-        """Hear that a request begins."""
+        """Record the start of a request."""
 
     def finished(self, request: RequestSample) -> None:
-        """Hear of a request that ended."""
+        """Record a completed request."""

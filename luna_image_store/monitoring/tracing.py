@@ -1,4 +1,4 @@
-"""Traces of requests and of calls to S3, made by OpenTelemetry. Its own variables OTEL_* say where they go."""
+"""Traces of requests and of calls to S3, by OpenTelemetry. Its variables OTEL_* set the destination."""
 
 from http import HTTPStatus
 from typing import Any
@@ -14,11 +14,11 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from luna_image_store.logs import request_id
 
 SERVICE = "luna-image-store"
-HANDLED = "opentelemetry-falcon.exc"  # where the instrumentation notes an exception
+EXCEPTION_KEY = "opentelemetry-falcon.exc"  # of the WSGI environment: the exception that the instrumentation saw
 
 
 def start() -> None:
-    """Begin to trace: after the fork, since spans are sent by a thread, and before there are an application and a client for S3."""
+    """Start tracing. Call this after the fork, because a thread sends the spans, and before the app and the S3 client exist."""
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: SERVICE}).merge(OTELResourceDetector().detect()))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
@@ -27,10 +27,10 @@ def start() -> None:
 
 
 class TracedRequests:
-    """Completes the span of a request."""
+    """Middleware that completes the span of a request."""
 
     def process_response(self, req: Any, resp: Any, resource: object, req_succeeded: bool) -> None:
-        """Name the request; and let the instrumentation, which comes next, see what the answer is, not what was raised."""
+        """Set the request id, and the status of the response instead of the raised exception. The instrumentation runs next."""
         trace.get_current_span().set_attribute("luna.request_id", request_id.get())
-        req.env.pop(HANDLED, None)  # else the span of every error would say 500
-        resp.status = f"{resp.status_code} {HTTPStatus(resp.status_code).phrase}"  # it can't read a number
+        req.env.pop(EXCEPTION_KEY, None)  # otherwise the span of every error would have status 500
+        resp.status = f"{resp.status_code} {HTTPStatus(resp.status_code).phrase}"  # the instrumentation does not accept a number

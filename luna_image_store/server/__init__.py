@@ -1,1 +1,1 @@
-"""How gunicorn serves the application: its options, hooks, logger and worker."""
+"""The server: gunicorn with its options, hooks, logger and worker class."""

@@ -1,4 +1,4 @@
-"""The service as gunicorn runs it."""
+"""The gunicorn application of the service."""
 
 import sys
 from typing import Any
@@ -19,7 +19,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         super().__init__()
 
     def load_config(self) -> None:
-        """Set gunicorn's options, at the start and at each reload."""
+        """Set gunicorn's options. gunicorn calls this at the start and at each reload."""
         try:
             settings = load_settings(self._path)
         except SettingsError as ex:
@@ -28,17 +28,17 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self.cfg.set(name, value)
 
     def load(self) -> Any:
-        """Make the application, once per worker."""
+        """Create the WSGI application. gunicorn calls this once per worker."""
         return create_app(current_settings())
 
 
 def run(path: str | None) -> None:
-    """Serve until stopped; exit with a message where the settings are invalid."""
+    """Serve requests until a signal stops the service. Exit with a message if the settings are invalid."""
     Server(path).run()
 
 
 def check_start(path: str | None) -> None:
-    """Make the application as a worker would, and exit with a message where it cannot be made."""
+    """Create the application as a worker does. Exit with a message if the settings are invalid."""
     try:
         create_app(load_settings(path))
     except SettingsError as ex:

@@ -1,4 +1,4 @@
-"""gunicorn's options, made from the settings."""
+"""gunicorn's options from the settings."""
 
 import sys
 from typing import Any
@@ -11,23 +11,23 @@ from luna_image_store.server.hooks import Hooks
 from luna_image_store.server.worker import Worker
 from luna_image_store.settings import Settings
 
-MIN_WORKER_TIMEOUT = 5  # seconds: an idle worker shows that it is alive once a second
+MIN_WORKER_TIMEOUT = 5  # seconds; an idle worker notifies the master once a second
 CLIENT_TIMEOUTS = (BlockingIOError, TimeoutError)
 
 
 class ServerLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """Passes gunicorn's lines to the service's own handlers; the application logs the requests."""
+    """Sends gunicorn's log lines to the handlers of the service. The application logs the requests."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave formats and handlers to the root logger."""
+        """Use the formats and handlers of the root logger."""
         self.cfg = cfg
         self.error_log.propagate = True
 
     def access(self, *_: Any) -> None:
-        """Log nothing."""
+        """Do nothing: the application logs each request."""
 
     def exception(self, msg: str, *args: Any, **options: Any) -> None:
-        """Log a client that was too slow without a traceback."""
+        """Log an exception, and a client timeout without a traceback."""
         if isinstance(sys.exc_info()[1], CLIENT_TIMEOUTS):
             self.info("client timeout: connection closed")
         else:
@@ -48,11 +48,11 @@ def options(settings: Settings) -> dict[str, Any]:
         "keepalive": http.keepalive_timeout,
         "worker_tmp_dir": str(SHARED_MEMORY),
         "control_socket_disable": True,
-        "permit_unconventional_http_method": True,  # the application refuses the methods that it lacks
-        "forwarder_headers": "",  # no header of a client changes what its request is
+        "permit_unconventional_http_method": True,  # the application refuses unknown methods
+        "forwarder_headers": "",  # no header of a client sets SCRIPT_NAME or PATH_INFO
         "secure_scheme_headers": {},
-        "forwarded_allow_ips": "*",  # headers of proxies are not used: not checking their sender is the least work
-        "umask": 0o007,  # of a unix socket: its group may connect
+        "forwarded_allow_ips": "*",  # proxy headers are not used, so their sender needs no check
+        "umask": 0o007,  # for a unix socket: its group may connect
         "logger_class": ServerLogger,
         **Hooks(settings).options(),
     }

@@ -1,4 +1,4 @@
-"""The settings that a service runs with: checked at its start, and at each reload, which keeps the old ones if they are invalid."""
+"""The settings in effect. They are checked at the start and at each reload. A reload refuses invalid settings."""
 
 import logging
 import logging.config
@@ -15,21 +15,24 @@ from luna_image_store.storage.base import Storage
 from luna_image_store.storage.disk.files import FILE_MASK
 from luna_image_store.storage.factory import check_storage, create_storage
 
-FILES_PER_THREAD, OTHER_FILES = 8, 64  # that a worker opens beside its connections
+FILES_PER_THREAD, OTHER_FILES = 8, 64  # open files of a worker in addition to its connections
 
 logger = logging.getLogger(__name__)
 
-_current: Settings | None = None  # workers have those of their master at the fork
-_storage: Storage | None = None  # kept open: the master holds the lock of its root
+_current: Settings | None = None  # workers inherit the settings of their master
+_storage: Storage | None = None  # stays open: the master holds the lock of its root
 
 
 def current_settings(path: str | None = None) -> Settings:
-    """Return the settings in effect; load them where none are."""
+    """Return the settings in effect. Load them if there are none."""
     return _current or load_settings(path)
 
 
 def load_settings(path: str | None = None) -> Settings:
-    """Load the settings, and put them into effect. Raise SettingsError where the first ones are invalid."""
+    """Load settings and put them into effect.
+
+    Raise SettingsError if they are invalid at the start. Keep the previous settings if they are invalid at a reload.
+    """
     global _current
     try:
         settings = load(path)
@@ -37,27 +40,27 @@ def load_settings(path: str | None = None) -> Settings:
         logging.config.dictConfig(logs.configuration(settings.logger))
         if settings.metrics.enabled:
             metrics_directory()
-    except Exception as ex:  # whatever it is: the service goes on
+    except Exception as ex:  # the service continues after any error
         if _current is None:
             raise
         logger.error("reload refused, still running with the previous settings: %s", ex)
         return _current
-    if _current:  # gunicorn would close its sockets, and end where it cannot have the new ones
+    if _current:  # for another address gunicorn would close its sockets, and exit if it cannot bind the new ones
         settings = replace(settings, http=replace(settings.http, bind=_current.http.bind))
     _current = settings
     return settings
 
 
 def sweep_storage() -> None:
-    """Remove what an earlier run left half done in the storage that the check of the settings has opened."""
+    """Remove the leftovers of an earlier run from the storage that `check_startup` has opened."""
     if _storage:
         _storage.sweep()
 
 
 def check_startup(settings: Settings) -> None:
-    """Check that a service can work with these settings, and prepare its storage; raise SettingsError where it can't.
+    """Check that the service can run with these settings, and prepare its storage. Raise SettingsError if it cannot.
 
-    At a reload the storage must be there: making a new one in place of a lost mount would hide the loss.
+    At a reload the storage must exist: a new storage in place of a lost mount would hide the loss.
     """
     global _storage
     os.umask(FILE_MASK)
@@ -76,7 +79,7 @@ def check_startup(settings: Settings) -> None:
 
 
 def _check_open_files(settings: Settings) -> None:
-    """Refuse more connections than a worker may have files open: accepting one too many would end it."""
+    """Raise SettingsError if the limit of open files is too low: a worker that exceeds it would exit."""
     needed = concurrency.connections(settings) + FILES_PER_THREAD * concurrency.threads(settings) + OTHER_FILES
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if needed > allowed != resource.RLIM_INFINITY:

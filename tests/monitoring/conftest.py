@@ -8,11 +8,11 @@ from luna_image_store.storage.factory import create_storage
 from tests.api.client import Client
 
 
-class WatchedClient(Client):
-    """A client of an application with metrics."""
+class MetricsClient(Client):
+    """A client that reads the metrics of the application."""
 
-    def lines(self, name):
-        """Give the values of a series by what stands between its braces."""
+    def series(self, name):
+        """Return the values of a metric by their labels, as text."""
         answer = self.simulate_get("/metrics")
         assert answer.status_code == 200
         found = re.findall(rf"(?m)^{name}(?:{{(.*)}})? (\S+)$", answer.text)
@@ -22,9 +22,9 @@ class WatchedClient(Client):
 @pytest.fixture
 def make_client(root):
     def make(**settings):
-        given = {"LUNA_SERVICE_METRICS__ENABLED": "true", "LOCAL_STORAGE__PATH": root, **settings}
-        loaded = load(environ={f"LUNA_IMAGE_STORE__{name}": str(value) for name, value in given.items()})
-        return WatchedClient(create_app(loaded, create_storage(loaded)))
+        values = {"LUNA_SERVICE_METRICS__ENABLED": "true", "LOCAL_STORAGE__PATH": root, **settings}
+        loaded = load(environ={f"LUNA_IMAGE_STORE__{name}": str(value) for name, value in values.items()})
+        return MetricsClient(create_app(loaded, create_storage(loaded)))
 
     return make
 

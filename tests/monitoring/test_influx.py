@@ -1,4 +1,4 @@
-"""The points themselves, and what becomes of them when they can't be sent."""
+"""Points: their content, and how they are sent, retried and discarded."""
 
 import logging
 import socket
@@ -14,12 +14,12 @@ from luna_image_store.settings import SettingsError, load
 from tests.machine import wait_until
 
 ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
-GOOD = RequestSample("POST:/buckets/{bucket}/images", 201, None, ID, 1536751345123456789, 0.00125, 25_000, 300)
-BAD = GOOD._replace(status=404, error_code=13901)
+CREATED = RequestSample("POST:/buckets/{bucket}/images", 201, None, ID, 1536751345123456789, 0.00125, 25_000, 300)
+MISSING = CREATED._replace(status=404, error_code=13901)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers writes with the status of the moment, and keeps what it was sent."""
+    """An InfluxDB server: records the writes, and answers with the current `status`."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -55,91 +55,91 @@ def dropped():
 
 
 @pytest.fixture
-def send(dropped):
-    """Make senders that end with the test."""
-    made = []
+def create_writer(dropped):
+    """Return a function that creates writers. They are closed after the test."""
+    writers = []
 
-    def make(port, period="0.02", **limits):
-        given = {"PORT": str(port), "TOKEN": "token", "ORGANIZATION": "us", "BUCKET": "ours", "FLUSHING_PERIOD": period}
-        section = load(environ={f"LUNA_IMAGE_STORE__INFLUX_MONITORING__{key}": value for key, value in given.items()})
-        made.append(InfluxWriter(section.influx, dropped.append, **limits))
-        return made[-1]
+    def create(port, period="0.02", **limits):
+        values = {"PORT": str(port), "TOKEN": "token", "ORGANIZATION": "us", "BUCKET": "ours", "FLUSHING_PERIOD": period}
+        section = load(environ={f"LUNA_IMAGE_STORE__INFLUX_MONITORING__{key}": value for key, value in values.items()})
+        writers.append(InfluxWriter(section.influx, dropped.append, **limits))
+        return writers[-1]
 
-    yield make
-    for points in made:
-        points.close()
+    yield create
+    for writer in writers:
+        writer.close()
 
 
-def test_a_point_has_the_tags_fields_and_time_of_the_interface():
+def test_a_point_has_the_specified_tags_fields_and_time():
     tags = "route=POST:/buckets/{bucket}/images,service=luna-image-store,status_code="
     fields = f'request_id="{ID}",execution_time=0.001250 1536751345123456789'
-    assert point("requests", GOOD) == f"requests,{tags}201 {fields}"
-    assert point("errors", BAD) == f"errors,error_code=13901,{tags}404 {fields}"
+    assert point("requests", CREATED) == f"requests,{tags}201 {fields}"
+    assert point("errors", MISSING) == f"errors,error_code=13901,{tags}404 {fields}"
 
 
-def test_a_token_that_can_not_be_sent_is_refused_and_not_shown():
+def test_an_invalid_token_is_refused_and_not_shown():
     with pytest.raises(SettingsError, match="TOKEN: Must be printable") as refused:
         load(environ={"LUNA_IMAGE_STORE__INFLUX_MONITORING__TOKEN": "secret\n"})
     assert "secret" not in str(refused.value)
 
 
-def test_points_are_written_in_batches_to_where_the_settings_say(send, server):
-    points = send(server.server_port, "3600")
-    for request in (GOOD, BAD, GOOD):
-        points.finished(request)
-    points.close()
+def test_points_are_sent_in_batches_to_the_organization_and_bucket(create_writer, server):
+    writer = create_writer(server.server_port, "3600")
+    for request in (CREATED, MISSING, CREATED):
+        writer.finished(request)
+    writer.close()
     ((path, token, lines),) = server.received
     assert path.partition("?")[0] == "/api/v2/write"
     assert {"org=us", "bucket=ours", "precision=ns"} <= set(path.partition("?")[2].split("&"))
     assert token == "Token token"
-    assert lines == [point("requests", GOOD), point("requests", BAD), point("errors", BAD), point("requests", GOOD)]
+    assert lines == [point("requests", CREATED), point("requests", MISSING), point("errors", MISSING), point("requests", CREATED)]
 
 
-def test_a_full_batch_does_not_wait_for_its_time(send, server):
-    points = send(server.server_port, "3600", batch=10)
+def test_a_full_batch_is_sent_before_the_end_of_the_period(create_writer, server):
+    writer = create_writer(server.server_port, "3600", batch_size=10)
     for _ in range(5):
-        points.finished(BAD)
+        writer.finished(MISSING)
     wait_until(lambda: server.received)
-    assert server.received[0][2] == [point("requests", BAD), point("errors", BAD)] * 5
+    assert server.received[0][2] == [point("requests", MISSING), point("errors", MISSING)] * 5
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 503])
-def test_points_wait_until_the_server_takes_them(send, server, dropped, caplog, status):
+def test_points_are_sent_again_until_the_server_accepts_them(create_writer, server, dropped, caplog, status):
     server.status = status
-    points = send(server.server_port)
-    points.finished(GOOD)
+    writer = create_writer(server.server_port)
+    writer.finished(CREATED)
     wait_until(lambda: len(server.received) > 2)
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
-    assert f"points can't be sent: {status} " in caplog.text
+    assert f"cannot send points: {status} " in caplog.text
     server.status = 204
     wait_until(lambda: 204 in server.statuses)
-    points.close()
-    assert {tuple(lines) for _, _, lines in server.received} == {(point("requests", GOOD),)}
+    writer.close()
+    assert {tuple(lines) for _, _, lines in server.received} == {(point("requests", CREATED),)}
     assert dropped == []
     assert "token" not in caplog.text
 
 
-def test_points_that_the_server_will_never_take_are_given_up(send, server, dropped):
+def test_points_that_the_server_refuses_as_invalid_are_discarded(create_writer, server, dropped):
     server.status = 400
-    points = send(server.server_port)
-    points.finished(GOOD)
+    writer = create_writer(server.server_port)
+    writer.finished(CREATED)
     wait_until(lambda: dropped == [1])
     server.status = 204
-    points.finished(BAD)
-    points.close()
-    assert server.received[-1][2] == [point("requests", BAD), point("errors", BAD)]
+    writer.finished(MISSING)
+    writer.close()
+    assert server.received[-1][2] == [point("requests", MISSING), point("errors", MISSING)]
 
 
-def test_no_more_points_wait_than_there_is_room_for_and_the_rest_is_counted(send, dropped, caplog):
+def test_points_beyond_the_limit_of_the_queue_are_discarded_and_counted(create_writer, dropped, caplog):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        points = send(silent.getsockname()[1], "0.001", max_points=100, closing_seconds=0.1)
-        points.finished(GOOD)
-        with silent.accept()[0]:  # one is being sent, and no more will be
+        writer = create_writer(silent.getsockname()[1], "0.001", max_points=100, closing_seconds=0.1)
+        writer.finished(CREATED)
+        with silent.accept()[0]:  # the first point is being sent, and the server does not answer
             for _ in range(250):
-                points.finished(GOOD)
+                writer.finished(CREATED)
             assert sum(dropped) == 150
             started = time.monotonic()
-            points.close()
-            assert time.monotonic() - started < 5  # the server would be waited for twice as long
+            writer.close()
+            assert time.monotonic() - started < 5  # the timeout for the server is twice as long
     assert sum(dropped) == 251
-    assert "101 points are lost" in caplog.text
+    assert "101 points discarded" in caplog.text
