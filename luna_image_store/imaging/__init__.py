@@ -1,1 +1,1 @@
-"""From the bytes of an image to a JPEG and its previews: the only package that imports Pillow."""
+"""Conversion of an image file to a JPEG with previews. Only this package imports Pillow."""

@@ -1,4 +1,4 @@
-"""16 bits to 8, embedded color profiles to sRGB, transparency onto a background."""
+"""Conversions of pixels: 16 bits to 8, color profiles to sRGB, transparency to a background."""
 
 import logging
 from functools import lru_cache
@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageCms, ImageColor
 
-KEPT_TRANSFORMS, MAX_KEPT_PROFILE = 16, 2**16  # the latter in bytes
+CACHED_TRANSFORMS, MAX_CACHED_PROFILE = 16, 2**16  # the latter in bytes
 MAX_TAGS = 100  # of a profile, as in lcms
 PROCESSING_TAGS = {b"%s2%s%d" % (*pair, number) for pair in ((b"D", b"B"), (b"B", b"D")) for number in range(4)}
 PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
@@ -16,7 +16,7 @@ _srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Bring an image to 8 bits, and its colors from a profile to sRGB; a profile that can't be used is ignored."""
+    """Convert an image to 8 bits, and its colors from a profile to sRGB. Ignore a profile that cannot be used."""
     if image.mode.startswith("I"):
         image = image.convert("I").point(lambda level: level / 257 + 0.5).convert("L")
     if alpha := image.info.pop("alpha", None):
@@ -35,10 +35,10 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    """Convert an image without alpha; grey stays grey."""
-    make = _kept_transform if len(profile) <= MAX_KEPT_PROFILE else _transform
+    """Convert the colors of an image without alpha. Grey stays grey."""
+    create_transform = _cached_transform if len(profile) <= MAX_CACHED_PROFILE else _transform
     try:
-        if (transform := make(profile, image.mode)) is None:
+        if (transform := create_transform(profile, image.mode)) is None:
             return image
         converted = (transform.apply_in_place if image.mode == "RGB" else transform.apply)(image)
     except (ImageCms.PyCMSError, OSError, ValueError) as ex:
@@ -48,9 +48,9 @@ def _apply_profile(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def flatten(image: Image.Image, background: str) -> Image.Image:
-    """Lay an image of any mode on the background; the result is RGB, or L where all is grey."""
+    """Put an image on the background. Return RGB, or L if all colors are grey. Raise ValueError for mode F."""
     if image.mode == "F":
-        raise ValueError("floating point has no agreed white")
+        raise ValueError("floating-point samples have no defined white level")
     if not image.has_transparency_data:
         return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode == "1" else "RGB")
     color = ImageColor.getrgb(background)[:3]
@@ -62,7 +62,7 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
 
 
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Make what turns the colors of a profile into sRGB; None where it is a profile of another mode's colors."""
+    """Create a transform from a profile to sRGB. Return None if the profile is not for this mode."""
     source = ImageCms.ImageCmsProfile(BytesIO(_without_processing_elements(profile)))
     if source.profile.xcolor_space.strip() != PROFILE_SPACES.get(mode):
         return None
@@ -70,9 +70,9 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _without_processing_elements(profile: bytes) -> bytes:
-    """Rename the tags of multi-processing elements, so that the tables or the matrix beside them serve.
+    """Rename the tags of multi-processing elements, so that lcms uses the tables or the matrix of the profile.
 
-    Each of thousands of elements may point to the same bytes: of some kilobytes lcms makes a transform in minutes.
+    Thousands of elements may point to the same bytes: lcms would need minutes for a profile of some kilobytes.
     """
     count = min(int.from_bytes(profile[128:132]), MAX_TAGS)
     cleaned = bytearray(profile)
@@ -82,4 +82,4 @@ def _without_processing_elements(profile: bytes) -> bytes:
     return bytes(cleaned)
 
 
-_kept_transform = lru_cache(KEPT_TRANSFORMS)(_transform)  # cameras have few profiles, and a transform takes 3 ms to make
+_cached_transform = lru_cache(CACHED_TRANSFORMS)(_transform)  # cameras use few profiles; creating a transform takes 3 ms

@@ -1,4 +1,4 @@
-"""Which Pillow is loaded, and how it is set up for the whole process: by its public settings only."""
+"""A check of the loaded Pillow, and its configuration for the process, with its public settings only."""
 
 import ctypes
 import warnings
@@ -11,7 +11,7 @@ MIN_PLAIN_VERSION = (12, 3)
 
 
 def pillow_problem(allow_plain: bool) -> str | None:
-    """Return what is wrong with the Pillow that is loaded, or None."""
+    """Return a description of the problem with the loaded Pillow, or None."""
     if ".post" not in PIL.__version__:
         if not allow_plain:
             return f"plain Pillow {PIL.__version__} is loaded: install Pillow-SIMD in its place, or set IMAGES.ALLOW_PLAIN_PILLOW"
@@ -24,12 +24,12 @@ def pillow_problem(allow_plain: bool) -> str | None:
 
 
 def configure_pillow() -> None:
-    """Register the encoder of JPEG, and keep warnings about broken uploads off stderr.
+    """Register the JPEG encoder, and keep warnings about broken uploads off stderr.
 
-    Pillow's own limit on pixels stays on behind IMAGES.MAX_PIXELS.
+    Pillow's own limit on pixels stays active in addition to IMAGES.MAX_PIXELS.
     """
     Image.preinit()
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    with suppress(OSError, AttributeError):  # Pillow that was built without libtiff
+    with suppress(OSError, AttributeError):  # if Pillow was built without libtiff
         libtiff = ctypes.CDLL(Image.core.__file__)  # type: ignore[attr-defined]  # the C module that is linked to it
         libtiff.TIFFSetErrorHandler(None)

@@ -1,8 +1,8 @@
-"""From the bytes of an image to a JPEG and its previews. No I/O is here.
+"""Conversion of an image to a JPEG and its previews, without I/O.
 
-The steps are named as a photographer would name them: decode, shrink, convert (16 bits, color profile), flatten, orient, encode.
-A JPEG is kept as it came and decoded once, at the smallest scale that serves its largest preview; anything else is decoded
-in full and becomes one JPEG. Each preview is shrunk from the one above it.
+The steps are: decode, shrink, convert (16 bits, color profile), flatten, orient, encode. A JPEG is stored unchanged. It is
+decoded once, at the smallest scale that is enough for its largest preview. Any other image is decoded at full size and encoded
+as a JPEG. Each preview is made from the next larger one.
 """
 
 import logging
@@ -33,12 +33,12 @@ TRANSPOSE_BY_ORIENTATION = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-REDUCING_GAP = 2  # an image is averaged down to no less than this many times the wanted size before the filter takes over
-# Quantization of previews at quality 50, of luma and chroma: fine detail counts as much as coarse; see the page on previews.
+REDUCING_GAP = 2  # averaging reduces an image to at least this multiple of the target size, then the filter resizes it
+# Quantization tables of previews at quality 50, for luma and chroma: equal for fine and coarse detail; see the page on previews.
 PREVIEW_TABLES = ((40,) * 64, (90,) * 64)
 
 Tables = tuple[tuple[int, ...], ...]
-Encoder = Callable[[Image.Image, int, Tables | None], bytes]  # of an image, with a quality and tables of quantization
+Encoder = Callable[[Image.Image, int, Tables | None], bytes]  # of an image, with a quality and quantization tables
 
 logger = logging.getLogger(__name__)
 configure_pillow()
@@ -46,7 +46,7 @@ configure_pillow()
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """How images are rendered: JPEG qualities from 1 to 100, a CSS color, a number of pixels."""
+    """Settings of rendering: JPEG qualities from 1 to 100, a CSS color, a number of pixels."""
 
     jpeg_quality: int = 95
     preview_quality: int = 90
@@ -56,7 +56,7 @@ class RenderSettings:
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """An image ready to be stored; `size` is the width and height of the JPEG as its header has them."""
+    """An image ready to be stored. `size` is the width and height in the header of the JPEG."""
 
     jpeg: bytes
     size: tuple[int, int]
@@ -64,17 +64,17 @@ class RenderedImage:
 
 
 def encode_jpeg(image: Image.Image, quality: int, tables: Tables | None) -> bytes:
-    """Encode as `save` does, without metadata; `tables` are those of quantization at quality 50, None the ones of the standard."""
+    """Encode as `Image.save` does, without metadata. `tables` are quantization tables at quality 50, None means the standard."""
     return image.tobytes("jpeg", image.mode, *_encoder_options(image.mode, quality, tables))
 
 
 def render(data: bytes, settings: RenderSettings, encode: Encoder = encode_jpeg) -> RenderedImage:
-    """Make the JPEG to store and its four previews, or raise BadImage or TooManyPixels."""
-    with _decoding():
+    """Return the JPEG to store and its four previews. Raise BadImage or TooManyPixels."""
+    with _bad_image_on_error():
         source = open_source(data)
         check_pixels(source.pixels, settings.max_pixels)
         if isinstance(source, JpegSource):
-            source.count_scanned()
+            source.count_scanned_pixels()
             small = _shrink(source, PREVIEW_SIZES[0], settings, is_new=True)
             return RenderedImage(data, source.size, _previews(small, source.size, settings, encode))
         check_sides(source.size)
@@ -84,14 +84,14 @@ def render(data: bytes, settings: RenderSettings, encode: Encoder = encode_jpeg)
 
 
 def preview(jpeg: bytes, longest: int, settings: RenderSettings, encode: Encoder = encode_jpeg) -> bytes:
-    """Make one preview of a stored image, its longest side at most `longest` pixels."""
-    with _decoding():
+    """Return one preview of a stored image. Its longest side has at most `longest` pixels. Raise BadImage."""
+    with _bad_image_on_error():
         return encode(_shrink(JpegSource(jpeg), longest, settings), settings.preview_quality, PREVIEW_TABLES)
 
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """What makes images: the two functions above, or what stands in for them."""
+    """The functions that render images: the two functions above, or replacements."""
 
     render: Callable[[bytes, RenderSettings], RenderedImage]
     preview: Callable[[bytes, int, RenderSettings], bytes]
@@ -101,8 +101,8 @@ RENDERER = Renderer(render, preview)
 
 
 @contextmanager
-def _decoding() -> Iterator[None]:
-    """Turn whatever a decoder raises on hostile bytes into BadImage; Pillow has no common base for it."""
+def _bad_image_on_error() -> Iterator[None]:
+    """Raise BadImage for any error of a decoder. The errors of Pillow have no common base class."""
     try:
         yield
     except ServiceError:
@@ -113,15 +113,15 @@ def _decoding() -> Iterator[None]:
 
 
 def _fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Scale a size so that its longest side is `longest`; never up, never below one pixel."""
+    """Scale a size down so that its longest side is `longest`. Each side has at least one pixel."""
     ratio = min(1.0, longest / max(size))
     return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))
 
 
 def _shrink(source: JpegSource, longest: int, settings: RenderSettings, is_new: bool = False) -> Image.Image:
-    """Decode a JPEG at a reduced scale and bring it to its final size, colors and orientation.
+    """Decode a JPEG at a reduced scale, and convert it to its final size, colors and orientation.
 
-    A new one is checked for missing pixels. Saving is the hot path, so this step is bicubic then: in half the time of Lanczos.
+    A new JPEG is checked for missing pixels. It is resized with the bicubic filter, in half the time of Lanczos.
     """
     resampling, ratio = (Resampling.BICUBIC, 1.5) if is_new else (Resampling.LANCZOS, 2)
     image, box = source.decode_reduced(ratio * longest)
@@ -132,7 +132,7 @@ def _shrink(source: JpegSource, longest: int, settings: RenderSettings, is_new: 
 
 
 def _previews(image: Image.Image, size: tuple[int, int], settings: RenderSettings, encode: Encoder) -> dict[int, bytes]:
-    """Shrink an upright image step by step; `size` is that of the original, perhaps lying on its side."""
+    """Shrink an upright image step by step. `size` is the size of the original, before or after its rotation."""
     if (image.width > image.height) != (size[0] > size[1]):
         size = size[::-1]
     previews = {}
@@ -149,7 +149,7 @@ def _orient(image: Image.Image, orientation: int) -> Image.Image:
 
 @lru_cache
 def _encoder_options(mode: str, quality: int, tables: Tables | None) -> tuple[Any, ...]:
-    """Let Pillow work out once what its encoder needs: to do that for each preview takes half as long as to encode it."""
+    """Cache the parameters of Pillow's encoder. Computing them takes half as long as encoding a preview."""
     sample = Image.new(mode, (1, 1))
     sample.save(BytesIO(), "JPEG", quality=quality, subsampling="4:4:4", qtables=tables, comment=b"", xmp=b"", exif=b"")
     return sample.encoderconfig

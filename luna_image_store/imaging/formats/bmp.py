@@ -1,4 +1,4 @@
-"""BMP: palettes, run lengths, bit fields and profiles where Pillow reads them otherwise or not at all."""
+"""BMP: palettes, run lengths, bit fields and profiles that Pillow reads differently or not at all."""
 
 import struct
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ from luna_image_store.imaging.formats.bmp_run_lengths import decode_run_lengths
 from luna_image_store.imaging.formats.source import Source
 
 FILE_HEADER, CORE_HEADER, INFO_HEADER, V3_HEADER, V5_HEADER = 14, 12, 40, 56, 124  # lengths in bytes
-EMBEDDED = b"DEBM"  # where the profile of a V5 header is
+EMBEDDED = b"DEBM"  # the color space of a V5 header with a profile in the file
 RLE8, RLE4, BIT_FIELDS, ALPHA_BIT_FIELDS = 1, 2, 3, 6
-BYTE_MASKS = {0xFF << shift: shift // 8 for shift in (0, 8, 16, 24)}  # and the place of the byte
-MAX_RLE_PIXELS = 4_000_000  # decoded in Python
+BYTE_MASKS = {0xFF << shift: shift // 8 for shift in (0, 8, 16, 24)}  # values are the offset of the byte
+MAX_RLE_PIXELS = 4_000_000  # the decoder is written in Python
 GREYS: dict[tuple[str, int], Iterable[int]] = {("1", 4): (0, 255), ("1", 8): (0, 255), ("L", 4): range(16)}
 
 
 class BmpFile(BmpImagePlugin.BmpImageFile):
-    """Pillow's plug-in; pixels of 4 or 8 bits stay indexes, where it takes a palette of greys for none."""
+    """Pillow's plug-in, but pixels of 4 or 8 bits stay indexes. Pillow would ignore a palette of greys."""
 
     def __init__(self, data: bytes, bits: int) -> None:
         self._bits = bits
@@ -43,7 +43,7 @@ class BmpSource(Source):
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._pixels = int.from_bytes(data[10:14], "little")
+        self._pixel_offset = int.from_bytes(data[10:14], "little")
         header = self._header = data[FILE_HEADER : FILE_HEADER + int.from_bytes(data[14:18], "little")]
         if len(header) == CORE_HEADER:
             self._bits, self._compression = struct.unpack_from("<10xH", header)[0], 0
@@ -61,7 +61,7 @@ class BmpSource(Source):
         self.profile = self._read_profile()
 
     def decode(self) -> Image.Image:
-        """Return all pixels. Alpha is often left unset: where all of it is 0, nothing is meant to be clear."""
+        """Return all pixels. Many writers leave alpha unset: if it is 0 everywhere, the image is opaque."""
         if self._compression in (RLE8, RLE4):
             image = self._decode_runs()
         elif self._masks:
@@ -74,7 +74,7 @@ class BmpSource(Source):
         return image
 
     def _read_masks(self) -> tuple[int, ...]:
-        """Return the masks of red, green, blue and perhaps alpha; none where Pillow reads the pixels without, or refuses them."""
+        """Return the masks of red, green, blue and perhaps alpha, or () if Pillow needs none or refuses the file."""
         if self._compression not in (BIT_FIELDS, ALPHA_BIT_FIELDS) or self._bits not in (16, 32):
             return ()
         count = 4 if len(self._header) >= V3_HEADER or self._compression == ALPHA_BIT_FIELDS else 3
@@ -90,12 +90,12 @@ class BmpSource(Source):
         return image
 
     def _decode_fields(self) -> Image.Image:
-        """Return pixels of 16 bits, of which each channel has those of its mask, or of 32, of which each channel has a byte."""
+        """Return pixels of 16 bits, with a mask for each channel, or of 32 bits, with a byte for each channel."""
         if not all(self._masks):
             raise ValueError("bit fields without a mask")
         width, height = self.size
         stride, direction = (width * self._bits // 8 + 3) & ~3, -1 if self._is_bottom_up else 1
-        rows = self._data[self._pixels : self._pixels + stride * height]
+        rows = self._data[self._pixel_offset : self._pixel_offset + stride * height]
         if self._bits == 16:
             words = Image.frombytes("I;16", self.size, rows, "raw", "I;16", stride, direction).convert("I")
             channels = [words.point(_levels_of_words(mask), "L") for mask in self._masks]
@@ -112,7 +112,7 @@ class BmpSource(Source):
 
 
 def _correct_colors(data: bytes, bits: int) -> bytes:
-    """Let a palette that is said to have more colors than the indexes can name have as many as they can."""
+    """Set the palette size to its default if it is larger than the number of possible indexes."""
     field = slice(FILE_HEADER + 32, FILE_HEADER + 36)
     has_field = bits <= 8 and int.from_bytes(data[14:18], "little") >= INFO_HEADER
     return (
@@ -124,7 +124,7 @@ def _correct_colors(data: bytes, bits: int) -> bytes:
 
 @lru_cache(8)
 def _levels_of_words(mask: int) -> list[int]:
-    """Return the level from 0 to 255 of each word of 16 bits."""
+    """Return the level from 0 to 255 of each 16-bit word."""
     mask &= 0xFFFF
     lowest = mask & -mask or 1
     return [(word & mask) // lowest * 255 // (mask // lowest or 1) for word in range(2**16)]

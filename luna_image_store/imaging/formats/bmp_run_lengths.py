@@ -1,4 +1,4 @@
-"""The run lengths of BMP, by Microsoft's description of RLE4 and RLE8."""
+"""Decoder of RLE4 and RLE8, the run-length encodings of BMP, as Microsoft documents them."""
 
 import re
 from operator import mul
@@ -16,10 +16,10 @@ match_runs = re.compile(rb"(?:[^\0].){1,4096}", re.DOTALL).match
 
 
 def decode_run_lengths(data: bytes, size: tuple[int, int], is_rle4: bool) -> bytes:
-    """Return an index per pixel, the lowest row first; raise ValueError where the codes end early.
+    """Return an index per pixel, the lowest row first. Raise ValueError if the codes end early.
 
-    What the codes leave out has the index 0. What an end of line cuts off behind the right edge is padding, and is dropped.
-    In files without ends of lines the next row goes on there.
+    Pixels without a code have the index 0. Before an end-of-line code, indexes beyond the right edge are padding and are dropped.
+    In files without end-of-line codes, they belong to the next row.
     """
     width, end = size[0], size[0] * size[1]
     pixels, position, x, row, codes, deadline = bytearray(end), 0, 0, 0, 0, Deadline()
@@ -31,8 +31,8 @@ def decode_run_lengths(data: bytes, size: tuple[int, int], is_rle4: bool) -> byt
         if count != ESCAPE or value > DELTA:
             indexes, position = (_read_literal if count == ESCAPE else _read_runs)(data, position, is_rle4)
             start, limit = row + x, row + width if data.startswith(b"\0\0", position) else end
-            kept = indexes[: max(0, limit - start)]
-            pixels[start : start + len(kept)] = kept
+            visible = indexes[: max(0, limit - start)]
+            pixels[start : start + len(visible)] = visible
             x += len(indexes)
             continue
         position += 2
@@ -47,7 +47,7 @@ def decode_run_lengths(data: bytes, size: tuple[int, int], is_rle4: bool) -> byt
 
 
 def _read_runs(data: bytes, position: int, is_rle4: bool) -> tuple[bytes, int]:
-    """Return the indexes of runs that follow each other, and where the codes end."""
+    """Return the indexes of consecutive runs, and the position after them."""
     found = match_runs(data, position)
     if not found:
         raise ValueError("the codes end early")
@@ -58,7 +58,7 @@ def _read_runs(data: bytes, position: int, is_rle4: bool) -> tuple[bytes, int]:
 
 
 def _read_literal(data: bytes, position: int, is_rle4: bool) -> tuple[bytes, int]:
-    """Return indexes that are not in runs, and where the even number of bytes ends that they lie in."""
+    """Return the indexes of a literal, and the position after its padding to an even number of bytes."""
     count, start = data[position + 1], position + 2
     size = (count + 1) // 2 if is_rle4 else count
     literal = data[start : start + size]

@@ -1,4 +1,4 @@
-"""The one tag of EXIF that is used. Nothing else of EXIF is read, so its size and its contents cost nothing."""
+"""A parser of the orientation in EXIF. It reads no other tag, so other contents of EXIF cost nothing."""
 
 import struct
 
@@ -10,15 +10,15 @@ UPRIGHT = 1
 
 
 def read_orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, from EXIF that begins with its TIFF header; 1 where there is none."""
+    """Return the orientation, 1 to 8, from EXIF that begins with its TIFF header. The default is 1."""
     order = BYTE_ORDERS.get(exif[:2])
     if order is None or len(exif) < HEADER_LENGTH:
         return UPRIGHT
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     count = int.from_bytes(exif[start : start + 2], "little" if order == "<" else "big")
     entries = exif[start + 2 : start + 2 + ENTRY_LENGTH * count]
-    whole = len(entries) - len(entries) % ENTRY_LENGTH
-    for tag, kind, _, value in struct.iter_unpack(f"{order}HHI4s", entries[:whole]):
+    complete = len(entries) - len(entries) % ENTRY_LENGTH
+    for tag, kind, _, value in struct.iter_unpack(f"{order}HHI4s", entries[:complete]):
         if tag == ORIENTATION:
             return _orientation(order, kind, value)
     return UPRIGHT
@@ -29,5 +29,5 @@ def _orientation(order: str, kind: int, value: bytes) -> int:
 
 
 def valid_orientation(orientation: int) -> int:
-    """Return an orientation, or 1 where there is none of that number."""
+    """Return an orientation, or 1 if the number is not from 1 to 8."""
     return orientation if 1 <= orientation <= 8 else UPRIGHT

@@ -1,4 +1,4 @@
-"""GIF: the first frame, on a screen that it may leave partly clear. What follows it is not read."""
+"""GIF: the first frame, on a transparent screen. Data after the first frame are not read."""
 
 import struct
 from io import BytesIO
@@ -10,18 +10,18 @@ from luna_image_store.imaging.formats.source import Source
 HEADER_LENGTH, DESCRIPTOR_LENGTH = 13, 9
 EXTENSION, FRAME, TRAILER, CONTROL = 0x21, 0x2C, 0x3B, 0xF9
 MAX_BLOCKS = 1_000_000
-GREYS = bytes(level for grey in range(256) for level in (grey, grey, grey))  # where there is no palette
+GREYS = bytes(level for grey in range(256) for level in (grey, grey, grey))  # the default palette
 
 
 class FrameFile(ImageFile.ImageFile):
-    """One frame: its LZW codes in blocks, and nothing behind them that could be taken for more codes."""
+    """One frame: its blocks of LZW codes, without later bytes that Pillow could read as codes."""
 
     def __init__(self, blocks: bytes, size: tuple[int, int], bits: int, is_interlaced: bool, palette: bytes) -> None:
-        self._given = size, bits, is_interlaced, palette
+        self._parameters = size, bits, is_interlaced, palette
         super().__init__(BytesIO(blocks))
 
     def _open(self) -> None:
-        self._size, bits, is_interlaced, palette = self._given
+        self._size, bits, is_interlaced, palette = self._parameters
         self._mode = "P"
         self.palette = ImagePalette.raw("RGB", palette)
         self.tile = [ImageFile._Tile("gif", (0, 0, *self._size), 0, (bits, is_interlaced))]
@@ -36,7 +36,7 @@ class GifSource(Source):
         self._data = data
         width, height, flags = struct.unpack_from("<HHB", data, 6)
         self._palette, position = _read_palette(data, HEADER_LENGTH, flags)
-        self._clear: int | None = None
+        self._transparent_index: int | None = None
         self._read_frame(self._skip_extensions(position))
         left, top, right, bottom = self._box
         if left == right or top == bottom:
@@ -44,12 +44,12 @@ class GifSource(Source):
         self.size = max(width, right), max(height, bottom)
 
     def decode(self) -> Image.Image:
-        """Return the frame; where it does not cover the screen, the rest is clear."""
+        """Return the frame. If it does not cover the screen, the rest is transparent."""
         box = self._box
         frame = FrameFile(self._blocks, (box[2] - box[0], box[3] - box[1]), self._bits, self._is_interlaced, self._palette)
         frame.load()
-        if self._clear is not None:
-            frame.info["transparency"] = self._clear
+        if self._transparent_index is not None:
+            frame.info["transparency"] = self._transparent_index
         if box == (0, 0, *self.size):
             return frame
         screen = Image.new("RGBA", self.size)
@@ -57,7 +57,7 @@ class GifSource(Source):
         return screen
 
     def _skip_extensions(self, position: int) -> int:
-        """Return where the first frame begins; of the extensions before it, the control of the frame says what is clear."""
+        """Return the start of the first frame. Read its transparent index from the graphic control extension."""
         data = self._data
         for _ in range(MAX_BLOCKS):
             if data[position] == FRAME:
@@ -65,10 +65,10 @@ class GifSource(Source):
             if data[position] == TRAILER:
                 raise ValueError("no frame")
             if data[position] != EXTENSION:
-                position += 1  # as decoders do, since some encoders write a zero too many
+                position += 1  # as other decoders do: some encoders write an extra zero
                 continue
             if data[position + 1] == CONTROL and data[position + 2] == 4:
-                self._clear = data[position + 6] if data[position + 3] & 1 else None
+                self._transparent_index = data[position + 6] if data[position + 3] & 1 else None
             position = _skip_blocks(data, position + 2)
         raise ValueError("too many blocks")
 
@@ -83,13 +83,13 @@ class GifSource(Source):
 
 
 def _read_palette(data: bytes, position: int, flags: int) -> tuple[bytes, int]:
-    """Return the palette that the flags announce, and where it ends."""
+    """Return the palette that the flags declare, and the position after it."""
     length = 3 << (flags & 7) + 1 if flags & 0x80 else 0
     return data[position : position + length], position + length
 
 
 def _skip_blocks(data: bytes, position: int) -> int:
-    """Return where a chain of blocks ends. At the end of the file it ends too, as it does for decoders."""
+    """Return the position after a chain of blocks. The end of the file ends it too, as in other decoders."""
     for _ in range(MAX_BLOCKS):
         if position >= len(data):
             return len(data)

@@ -1,4 +1,4 @@
-"""JPEG: a header reader as lenient as libjpeg, decoding at a reduced scale, and a check that no pixels are missing."""
+"""JPEG: a header parser as lenient as libjpeg, a decoder at reduced scales, and a check for missing pixels."""
 
 import re
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from luna_image_store.imaging.limits import MAX_SCANNED_PIXELS
 
 SOI, EOI, SOS, RESTART_INTERVAL, APP1, APP2, PROGRESSIVE = 0xD8, 0xD9, 0xDA, 0xDD, 0xE1, 0xE2, 0xC2
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}  # TEM and restarts
-FRAMES = {0xC0, 0xC1, PROGRESSIVE}  # baseline and extended sequential, in Huffman coding like the progressive one
-OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # lossless, hierarchical; arithmetic takes thirty times as long
+FRAMES = {0xC0, 0xC1, PROGRESSIVE}  # all with Huffman coding: baseline, extended sequential, progressive
+OTHER_FRAMES = {*range(0xC3, 0xD0)} - {0xC4, 0xC8, 0xCC}  # lossless, hierarchical, arithmetic (takes thirty times as long)
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 EXIF, ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 MAX_SEGMENTS = 10_000
-SCALES = (8, 4, 2)  # by which libjpeg can shrink while it decodes
-UNFILLED = range(126, 131)  # libjpeg's grey where it has no data, in any mode, after rounding
-REFINEMENT_PASSES = 6  # that a scan which refines takes, compared with others
-ALL_COEFFICIENTS = 2**64 - 1  # of a block, a bit each
-NOISE = bytes((37 * index + 11) % 251 for index in range(256))  # entropy-coded data, none of them 0xFF
+SCALES = (8, 4, 2)  # factors by which libjpeg can shrink while it decodes
+FILL_LEVELS = range(126, 131)  # libjpeg's grey for missing data, in any mode, after rounding
+REFINEMENT_PASSES = 6  # cost of a refinement scan, relative to other scans
+ALL_COEFFICIENTS = 2**64 - 1  # of a block, one bit each
+NOISE = bytes((37 * index + 11) % 251 for index in range(256))  # entropy-coded data without 0xFF
 
 Box = tuple[float, float, float, float]
 
@@ -31,7 +31,7 @@ find_marker_in_scan = re.compile(rb"\xff([\x02-\xcf\xd8-\xfe])", re.DOTALL).sear
 
 
 def read_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of each segment, the head of the first scan last; raise ValueError without a scan."""
+    """Yield marker, start and end of each segment up to the header of the first scan. Raise ValueError without a scan."""
     position = 2
     for _ in range(MAX_SEGMENTS):
         if not (found := find_marker(data, position)) or found[1][0] in (SOI, EOI):
@@ -49,7 +49,7 @@ def read_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 class JpegFile(JpegImagePlugin.JpegImageFile):
-    """Pillow's plug-in, but what its header reader would parse is skipped."""
+    """Pillow's plug-in, but its header parser skips the metadata that Pillow would parse."""
 
     def __init__(self, data: bytes, colors: str) -> None:
         self._data, self._colors = data, colors
@@ -57,7 +57,7 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         self.profile_parts: dict[int, bytes] = {}
         self.profile_count = self.restart_interval = 0
         super().__init__(BytesIO(data))
-        self.decodermaxblock = len(data)  # in pieces, libjpeg would begin again and again in long padding
+        self.decodermaxblock = len(data)  # with data in pieces, libjpeg would read long padding repeatedly
 
     def _open(self) -> None:
         data = self._data
@@ -73,7 +73,7 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
             elif marker in OTHER_FRAMES:
                 raise ValueError("arithmetic, lossless or hierarchical")
         self.scan, self.scan_components = end, data[start]
-        raw = "CMYK;I" if self.mode == "CMYK" and not self._colors else self.mode  # as Adobe stores it
+        raw = "CMYK;I" if self.mode == "CMYK" and not self._colors else self.mode  # Adobe inverts CMYK
         self.tile = [ImageFile._Tile("jpeg", (0, 0, *self.size), 0, (raw, self._colors))]
 
     def _read_frame(self, marker: int, frame: bytes) -> None:
@@ -86,7 +86,7 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         across, down = (
             (max(factor >> 4 for factor in sampling), max(factor & 15 for factor in sampling)) if frame[5] > 1 else (1, 1)
         )
-        self.unit = 8 * across, 8 * down
+        self.mcu_size = 8 * across, 8 * down
 
     def _add_profile_part(self, part: bytes) -> None:
         if len(part) > 2:
@@ -95,37 +95,37 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
 
 
 class JpegSource(Source):
-    """A JPEG. `colors` is the color space of its data in Pillow's words, where libjpeg must not find it out itself."""
+    """A JPEG. `colors` is the color space of its data as a Pillow mode, or "" if libjpeg detects it."""
 
     format = "JPEG"
 
     def __init__(self, data: bytes, colors: str = "") -> None:
         self._data, self._colors = data, colors
         self._file = JpegFile(data, colors)
-        self._is_refined = True
+        self._is_fully_refined = True
         self.size = self._file.size
         if self._file.exif:
             self.orientation = read_orientation(b"".join(self._file.exif))
         if self._file.profile_count:
             self.profile = self._join_profile()
 
-    def count_scanned(self) -> int:
-        """Return how many pixels are decoded, once per scan; raise ValueError for too many, or a component without a scan."""
+    def count_scanned_pixels(self) -> int:
+        """Return the number of pixels, counted once per scan. Raise ValueError for too many, or a component without a scan."""
         file = self._file
         if not file.is_progressive and file.scan_components == len(file.components):
             return self.pixels  # libjpeg stops after such a scan
         coefficients: dict[int, int] = {}
         passes = 0
-        for head in (self._data[file.scan - 2 * file.scan_components - 4 : file.scan], *self._later_scans()):
-            count = head[0]
-            first, last, precision = head[1 + 2 * count : 4 + 2 * count]
+        for header in (self._data[file.scan - 2 * file.scan_components - 4 : file.scan], *self._later_scans()):
+            count = header[0]
+            first, last, precision = header[1 + 2 * count : 4 + 2 * count]
             passes += REFINEMENT_PASSES if first and precision >> 4 else 1
-            bits = 0 if precision & 15 else (2 << last) - (1 << first)  # those that no later scan refines
-            for component in head[1 : 1 + 2 * count : 2]:
+            bits = 0 if precision & 15 else (2 << last) - (1 << first)  # coefficients that no later scan refines
+            for component in header[1 : 1 + 2 * count : 2]:
                 coefficients[component] = coefficients.get(component, 0) | bits
         if self.pixels * passes > MAX_SCANNED_PIXELS or not coefficients.keys() >= set(file.components):
             raise ValueError("too many scans, or a component without one")
-        self._is_refined = file.is_progressive and all(coefficients[item] == ALL_COEFFICIENTS for item in file.components)
+        self._is_fully_refined = file.is_progressive and all(coefficients[item] == ALL_COEFFICIENTS for item in file.components)
         return self.pixels * passes
 
     def decode(self) -> Image.Image:
@@ -133,41 +133,41 @@ class JpegSource(Source):
         return self.decode_reduced(max(self.size))[0]
 
     def decode_complete(self) -> Image.Image:
-        """Return all pixels at full size; raise ValueError where some are missing."""
+        """Return all pixels at full size. Raise ValueError if pixels are missing."""
         image = self.decode()
         self.check_complete(image, max(self.size))
         return image
 
     def decode_reduced(self, longest: float) -> tuple[Image.Image, Box]:
-        """Decode at the smallest scale whose longest side has so many pixels; return all, and the part that is the image."""
+        """Decode at the smallest scale with at least `longest` pixels on the longest side. Return it, and the box of the image."""
         return self._decode(self._file, longest)
 
     def check_complete(self, image: Image.Image, longest: float) -> None:
-        """Raise ValueError where the data end before the pixels that were decoded from them do.
+        """Raise ValueError if the data end before the decoded pixels.
 
-        libjpeg goes on without data, and leaves grey. Only where the last pixel is grey, or the image has scans that another may
-        lack, does this cost anything: it is decoded again with noise behind each scan. A pixel that this changes had no data.
+        Without data, libjpeg continues with grey. The check costs time only if the last pixel is grey, or if refinement scans
+        may be missing: it decodes the image again with noise after each scan. A pixel that changes had no data.
         """
-        if self._count_restarts_missing() > 0:
+        if self._count_missing_restarts() > 0:
             raise ValueError("restart intervals are missing")
         last = image.getpixel((image.width - 1, image.height - 1))
-        if not self._is_refined:  # what the scans that are missing would refine may not be seen at a reduced scale
+        if not self._is_fully_refined:  # at a reduced scale, missing refinements may be invisible
             longest = max(self.size)
             image, _ = self._decode(JpegFile(self._data, self._colors), longest)
-        elif not all(level in UNFILLED for level in (last if isinstance(last, tuple) else (last,))):
+        elif not all(level in FILL_LEVELS for level in (last if isinstance(last, tuple) else (last,))):
             return
         noisy, _ = self._decode(JpegFile(self._add_noise(), self._colors), longest)
         if ImageChops.difference(image, noisy).getbbox(alpha_only=False):
             raise ValueError("pixels are missing")
 
-    def _count_restarts_missing(self) -> int:
-        """Return how many restart markers a sequential image of one scan lacks; where one is missing, libjpeg invents pixels."""
+    def _count_missing_restarts(self) -> int:
+        """Count the missing restart markers of a sequential image of one scan. Without one, libjpeg invents pixels."""
         file = self._file
         if not file.restart_interval or file.is_progressive or file.scan_components != len(file.components):
             return 0
-        units = -(-self.size[0] // file.unit[0]) * -(-self.size[1] // file.unit[1])
+        mcus = -(-self.size[0] // file.mcu_size[0]) * -(-self.size[1] // file.mcu_size[1])
         end = next(self._markers(), (EOI, len(self._data)))[1]
-        return -(-units // file.restart_interval) - 1 - len(find_restarts(self._data, file.scan, end))
+        return -(-mcus // file.restart_interval) - 1 - len(find_restarts(self._data, file.scan, end))
 
     def _add_noise(self) -> bytes:
         parts, start, is_scan = [], 0, True
@@ -190,13 +190,13 @@ class JpegSource(Source):
         return None if None in parts else b"".join(filter(None, parts))
 
     def _later_scans(self) -> Iterator[bytes]:
-        """Yield the heads of all scans but the first; what follows the end of the image does not count."""
+        """Yield the headers of all scans but the first, up to the end of the image."""
         for marker, position in self._markers():
             if marker == SOS:
                 yield self._data[position + 2 : position + int.from_bytes(self._data[position : position + 2])]
 
     def _markers(self) -> Iterator[tuple[int, int]]:
-        """Yield the markers behind the first scan, up to the end of the image, and where each ends; not too many."""
+        """Yield the markers after the first scan, up to the end of the image, each with its end. Raise ValueError for too many."""
         position = self._file.scan
         for _ in range(MAX_SEGMENTS):
             if not (found := find_marker_in_scan(self._data, position)):

@@ -1,4 +1,4 @@
-"""PNG: the decoder is given the chunks that make the pixels and no others, so no other chunk refuses an image or costs much."""
+"""PNG: the decoder receives only the chunks that make the pixels, so other chunks cost little and cause no errors."""
 
 import struct
 import zlib
@@ -13,12 +13,12 @@ from luna_image_store.imaging.formats.source import Source
 SIGNATURE, END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 MAX_CHUNKS = 200_000
 MAX_UNPACKED = 2**20  # bytes of a profile or of a text with EXIF
-SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by color type
+SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # per pixel, by color type
 PALETTE = 3
 KEY_LENGTHS = {0: 2, 2: 6}  # bytes of the transparent color, by color type
 KEY_SCALES: Mapping[object, float] = {"L;2": 85, "L;4": 17, "I;16B": 1 / 257, "RGB;16B": 1 / 256}  # from samples to 8-bit levels
-KEPT = {b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt"}
-EXIF_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0")  # ImageMagick keeps EXIF there, in hexadecimal
+USED_CHUNKS = {b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"tEXt", b"zTXt"}
+EXIF_TEXTS = (b"Raw profile type exif\0", b"Raw profile type APP1\0")  # ImageMagick stores EXIF in these texts, in hexadecimal
 PASSES = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -27,13 +27,13 @@ PASSES = (
     (0, 2, 2, 4),
     (1, 0, 2, 2),
     (0, 1, 1, 2),
-)  # x, y and steps of Adam7
+)  # first x and y, and their steps, in the passes of Adam7
 
 Chunk = tuple[bytes, memoryview, bool]
 
 
 class PngSource(Source):
-    """A PNG. Of an animated one it is the default image."""
+    """A PNG: the default image if it is animated."""
 
     format = "PNG"
 
@@ -46,19 +46,19 @@ class PngSource(Source):
             if name == b"IDAT":
                 self._pixels.append(content)
             elif is_intact and not (name in (b"tRNS", b"iCCP") and self._pixels):
-                self._keep(name, content)
+                self._store(name, content)
         if not self._pixels or END not in data or (self._color_type == PALETTE and b"PLTE" not in self._others):
             raise ValueError("no pixels, no palette or no end")
         if b"iCCP" in self._others:
-            unpacked, is_whole = _unpack_after_name(self._others[b"iCCP"])
-            self.profile = unpacked if is_whole else None
+            unpacked, is_complete = _unpack_after_name(self._others[b"iCCP"])
+            self.profile = unpacked if is_complete else None
         self.orientation = read_orientation(self._read_exif().removeprefix(b"Exif\0\0"))
 
-    def _keep(self, name: bytes, content: memoryview) -> None:
-        """Keep the first chunk of each kind that is used. Of texts only those with EXIF are."""
+    def _store(self, name: bytes, content: memoryview) -> None:
+        """Store the first chunk of each used type. Texts are used only if they contain EXIF."""
         if name in (b"tEXt", b"zTXt") and bytes(content[:22]) not in EXIF_TEXTS:
             return
-        if name in KEPT:
+        if name in USED_CHUNKS:
             self._others.setdefault(name, bytes(content))
 
     def _read_exif(self) -> bytes:
@@ -85,7 +85,7 @@ class PngSource(Source):
         return image
 
     def _minimal_file(self) -> Iterator[bytes | memoryview]:
-        """Yield a file of what makes the pixels, and nothing else. Pillow does not check the CRC of pixels."""
+        """Yield a file with only the chunks that make the pixels. Pillow does not check the CRC of pixels."""
         yield SIGNATURE
         yield _write_chunk(b"IHDR", self._header)
         if self._color_type == PALETTE:
@@ -99,8 +99,8 @@ class PngSource(Source):
         yield _write_chunk(b"IEND", b"")
 
     def _is_complete(self) -> bool:
-        """Say whether the data unpack to as many bytes as the rows have; Pillow takes a stream that ends properly for enough."""
-        left, unpacker = self._packed_size(), zlib.decompressobj()
+        """Return whether the data contain all rows. Pillow accepts fewer if the stream ends properly."""
+        left, unpacker = self._inflated_size(), zlib.decompressobj()
         for content in self._pixels:
             packed: bytes | memoryview = content
             while packed and left > 0 and not unpacker.eof:
@@ -108,7 +108,7 @@ class PngSource(Source):
                 packed = unpacker.unconsumed_tail
         return left <= 0
 
-    def _packed_size(self) -> int:
+    def _inflated_size(self) -> int:
         bits = self._depth * SAMPLES[self._color_type]
         passes = PASSES if self._interlace else ((0, 0, 1, 1),)
         sizes = [(_steps(self.size[0], x, dx), _steps(self.size[1], y, dy)) for x, y, dx, dy in passes]
@@ -120,7 +120,7 @@ def _steps(length: int, start: int, step: int) -> int:
 
 
 def _read_chunks(data: bytes) -> Iterator[Chunk]:
-    """Yield name and content of each chunk, and whether its CRC is right; that of pixels is not looked at."""
+    """Yield name and content of each chunk, and whether its CRC is right. The CRC of pixels is not checked."""
     position, view = len(SIGNATURE), memoryview(data)
     for _ in range(MAX_CHUNKS):
         length, name = int.from_bytes(data[position : position + 4]), data[position + 4 : position + 8]
@@ -141,7 +141,7 @@ def _write_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _unpack_after_name(content: bytes) -> tuple[bytes, bool]:
-    """Unpack what follows a name, a zero and the number of the only method, up to a limit; return too whether that is all of it."""
+    """Inflate the data after a name and a method, up to MAX_UNPACKED bytes. Return too whether they are complete."""
     _, _, packed = content.partition(b"\0")
     unpacker = zlib.decompressobj()
     if packed[:1] != b"\0":
@@ -154,7 +154,7 @@ def _unpack_after_name(content: bytes) -> tuple[bytes, bool]:
 
 
 def _exif_of_text(text: bytes) -> bytes:
-    """Return EXIF from a text of an empty line, a line with a name, one with a length, and lines of hexadecimal digits."""
+    """Return EXIF from a text: an empty line, a line with a name, a line with a length, lines of hexadecimal digits."""
     digits = b"".join(text[: 2 * MAX_UNPACKED].split(b"\n")[3:])
     try:
         return bytes.fromhex(digits[: len(digits) & ~1].decode("ascii"))
@@ -163,7 +163,7 @@ def _exif_of_text(text: bytes) -> bytes:
 
 
 def _scale_key(image: ImageFile.ImageFile) -> None:
-    """Bring the transparent color of a PNG to 8 bits, as Pillow brings the pixels."""
+    """Scale the transparent color of a PNG to 8 bits, as Pillow scales the pixels."""
     key, raw_mode = image.info.get("transparency"), image.tile[0].args
     if key is not None and (scale := KEY_SCALES.get(raw_mode)):
         levels = [int(level * scale) for level in (key if isinstance(key, tuple) else (key + 0.5 / scale,))]

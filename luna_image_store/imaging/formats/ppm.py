@@ -1,4 +1,4 @@
-"""PBM, PGM and PPM, in binary and in plain text, of any depth."""
+"""PBM, PGM and PPM of any depth, binary or plain text."""
 
 import re
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ BITMAP_TEXT, BITMAP = b"P1", b"P4"
 TEXTS = (b"P1", b"P2", b"P3")
 BANDS = {b"P3": 3, b"P6": 3}
 MAX_COMMENTS = 10_000
-PIECE_LENGTH = 2**18  # bytes of a text, or samples, that are in work at a time
-BLANKS = b" \t\n\v\f\r"
+PIECE_LENGTH = 2**18  # bytes of text, or samples, that are processed at once
+WHITESPACE = b" \t\n\v\f\r"
 BLACK_ON_WHITE = bytes.maketrans(b"01", b"\xff\0")
 
 match_number = re.compile(rb"(?:[ \t\n\v\f\r]++|#[^\n\r]*+[\n\r])++([0-9]{1,10})(?![0-9])").match
@@ -21,7 +21,7 @@ drop_comments = re.compile(rb"#[^\n\r]*+").sub
 
 
 class PpmSource(Source):
-    """A PBM, PGM or PPM. Of several images in a file it is the first."""
+    """A PBM, PGM or PPM: the first image in the file."""
 
     format = "PPM"
 
@@ -35,7 +35,7 @@ class PpmSource(Source):
             raise ValueError("the largest value is not from 1 to 65535")
 
     def decode(self) -> Image.Image:
-        """Return all pixels, in 8 bits or one."""
+        """Return all pixels, in 8 bits or 1 bit."""
         if self._kind == BITMAP:
             return Image.frombytes("1", self.size, self._data[self._start :], "raw", "1;I")
         bands = BANDS.get(self._kind, 1)
@@ -67,25 +67,25 @@ class PpmSource(Source):
 
 
 def _read_numbers(data: bytes, count: int) -> tuple[list[int], int]:
-    """Return the numbers of the header, and where the blank behind them ends."""
+    """Return the numbers of the header, and the start of the pixels."""
     numbers, position = [], 2
     for _ in range(count):
         if not (found := match_number(data, position)):
-            raise ValueError("no number where one belongs in the header")
+            raise ValueError("a number is missing in the header")
         numbers.append(int(found[1]))
         position = found.end()
     return numbers, position + 1
 
 
 def _read_bits(text: bytes, count: int) -> bytes:
-    bits = text.translate(None, BLANKS)[:count]
+    bits = text.translate(None, WHITESPACE)[:count]
     if bits.strip(b"01"):
         raise ValueError("a bit that is not 0 or 1")
     return bits.translate(BLACK_ON_WHITE)
 
 
 def _split(text: bytes) -> Iterator[list[bytes]]:
-    """Split a text at its blanks, a piece at a time."""
+    """Split a text at whitespace, a piece at a time."""
     rest = b""
     for start in range(0, len(text), PIECE_LENGTH):
         *words, rest = (rest + text[start : start + PIECE_LENGTH] + b"|").split()
@@ -97,7 +97,7 @@ def _split(text: bytes) -> Iterator[list[bytes]]:
 
 
 def _scale_words(data: bytes, scale: float) -> Iterator[bytes]:
-    """Scale big-endian samples of 16 bits, a piece at a time."""
+    """Scale big-endian 16-bit samples to 8 bits, a piece at a time."""
     for start in range(0, len(data) - 1, 2 * PIECE_LENGTH):
         piece = data[start : start + 2 * PIECE_LENGTH]
         words = Image.frombytes("I;16B", (len(piece) // 2, 1), piece)

@@ -1,4 +1,4 @@
-"""What every format gives: the header of an image that has been read, and its pixels on demand."""
+"""The interface of all formats: a parsed header, and pixels on demand."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -7,9 +7,9 @@ from PIL import Image
 
 
 class Source(ABC):
-    """An image whose header has been read and none of whose pixels are in memory.
+    """An image with a parsed header. No pixels are in memory.
 
-    `size` is the width and height as they are stored. `orientation` is 1 to 8, as in EXIF. `profile` is an ICC profile.
+    `size` is the stored width and height. `orientation` is 1 to 8, as in EXIF. `profile` is an ICC profile.
     """
 
     format: ClassVar[str]
@@ -19,9 +19,9 @@ class Source(ABC):
 
     @property
     def pixels(self) -> int:
-        """Return how many pixels are in memory while the image is decoded."""
+        """Return the number of pixels in memory while the image is decoded."""
         return self.size[0] * self.size[1]
 
     @abstractmethod
     def decode(self) -> Image.Image:
-        """Return all pixels, not yet upright, in any mode of Pillow; raise any error where the file is broken or cut short."""
+        """Return all pixels, not rotated, in any mode of Pillow. Raise any error if the file is broken or truncated."""

@@ -1,1 +1,1 @@
-"""TIFF: the first page. libtiff unpacks its strips or tiles to samples; all else, from directory to colors, is done here."""
+"""TIFF: the first page. libtiff decompresses strips and tiles to samples; this package does the rest."""

@@ -1,7 +1,7 @@
-"""The directory of a TIFF: reading the first one of an upload, and writing one of our own.
+"""The directory of a TIFF: read the first directory of an upload, and write a new one for libtiff.
 
-Only what is asked for is read, so what else a directory has costs nothing. What libtiff is given is a BigTIFF with our own
-directory around the bytes of the upload: it sees the tags that make the pixels, checked, and no others.
+Only requested tags are read, so other tags cost nothing. libtiff receives a BigTIFF with the bytes of the upload and a new
+directory. The new directory has only the tags that make the pixels, after a check.
 """
 
 import struct
@@ -19,7 +19,7 @@ Value = tuple[int, ...] | tuple[int, int, bytes]
 
 
 class Directory:
-    """The first directory of a TIFF, in either byte order, classic or big. `order` is that of the module `struct`."""
+    """The first directory of a TIFF or BigTIFF. `order` is its byte order as in the module `struct`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -42,7 +42,7 @@ class Directory:
         return tag in self._entries
 
     def integers(self, tag: int, limit: int) -> tuple[int, ...]:
-        """Return the first values of a tag, at most `limit`; none where it is missing or has no integers."""
+        """Return the first values of a tag, at most `limit`, or () if it is missing or has no integers."""
         kind, count, _ = self._entries.get(tag, (0, 0, b""))
         if kind not in INTEGERS:
             return ()
@@ -51,11 +51,11 @@ class Directory:
         return struct.unpack_from(f"{self.order}{len(data) // LENGTHS[kind]}{INTEGERS[kind]}", data)
 
     def integer(self, tag: int, default: int) -> int:
-        """Return the first value of a tag."""
+        """Return the first value of a tag, or `default`."""
         return next(iter(self.integers(tag, 1)), default)
 
     def content(self, tag: int) -> bytes:
-        """Return the bytes of a tag as they are in the file; none where it is missing or cut short."""
+        """Return the bytes of a tag in the byte order of the file, or b"" if it is missing or truncated."""
         kind, count, _ = self._entries.get(tag, (0, 0, b""))
         length = count * LENGTHS.get(kind, 0)
         content = self._value(tag, length)
@@ -77,13 +77,13 @@ class Directory:
         return struct.unpack_from(self.order + form, self._data, position)
 
 
-def write_tiff(order: str, tags: Mapping[int, Value], content: bytes, more: bytes = b"") -> bytes:
-    """Write a BigTIFF of one directory behind a content, which begins at BIG_HEADER_LENGTH; values are integers, or raw."""
-    start = BIG_HEADER_LENGTH + len(content) + len(more)
+def write_tiff(order: str, tags: Mapping[int, Value], content: bytes, appendix: bytes = b"") -> bytes:
+    """Write a BigTIFF: content at BIG_HEADER_LENGTH, appendix, one directory. Values are integers, or raw."""
+    start = BIG_HEADER_LENGTH + len(content) + len(appendix)
     values_start = start + 8 + 20 * len(tags) + 8
     entries, values = [], bytearray()
-    for tag, given in sorted(tags.items()):
-        kind, count, value = _encode(order, given)
+    for tag, tag_value in sorted(tags.items()):
+        kind, count, value = _encode(order, tag_value)
         if len(value) > 8:
             place = struct.pack(f"{order}Q", values_start + len(values))
             values += value
@@ -91,7 +91,7 @@ def write_tiff(order: str, tags: Mapping[int, Value], content: bytes, more: byte
             place = value.ljust(8, b"\0")
         entries.append(struct.pack(f"{order}HHQ8s", tag, kind, count, place))
     header = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HHHQ", BIG, 8, 0, start)
-    return b"".join((header, content, more, struct.pack(f"{order}Q", len(tags)), *entries, bytes(8), values))
+    return b"".join((header, content, appendix, struct.pack(f"{order}Q", len(tags)), *entries, bytes(8), values))
 
 
 def _encode(order: str, value: Value) -> tuple[int, int, bytes]:

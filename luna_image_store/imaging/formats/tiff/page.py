@@ -1,4 +1,4 @@
-"""What the directory says of a page: its samples, and where its pieces are. A piece is a strip or a tile."""
+"""The description of a page in the directory: its samples and its pieces. A piece is a strip or a tile."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from luna_image_store.imaging.formats.tiff.directory import Directory
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS = 256, 257, 258, 259, 262, 273
 SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PLANAR = 277, 278, 279, 284
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBSAMPLING = 322, 323, 324, 325, 338, 339, 530
-UNPACKED, OLD_JPEG = 1, 6
+UNCOMPRESSED, OLD_JPEG = 1, 6
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of alpha
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, CIELAB, ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 COLORS = {
@@ -20,19 +20,19 @@ COLORS = {
     YCBCR: 3,
     CIELAB: 3,
     ICCLAB: 3,
-}  # samples, by photometric
-UNSIGNED = {1, 4}  # formats of samples; 4 is unknown
-MAX_SAMPLES, MAX_PIECES, MIN_TILE = 6, 500_000, 8  # TIFF 6.0 wants tiles of 16 pixels or more a side
-OVERLAP = 2**24  # bytes by which the pieces together may be longer than twice the file
+}  # samples, by photometric interpretation
+UNSIGNED = {1, 4}  # sample formats; 4 is undefined
+MAX_SAMPLES, MAX_PIECES, MIN_TILE = 6, 500_000, 8  # in TIFF 6.0, sides of tiles have 16 pixels or more
+MAX_OVERLAP = 2**24  # bytes that the pieces may have in addition to twice the length of the file
 
 Piece = tuple[int, int]  # offset and length in bytes
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the pieces of a plane lie: the size of each in pixels, how many are side by side and one below the other.
+    """The layout of the pieces of a plane: the size of each in pixels, and the number of pieces across and down.
 
-    `rows` is how many rows all of them have, laid one below the other: of strips only the last has fewer than the others.
+    `rows` is the sum of the rows of all pieces. The last strip may have fewer rows than the others.
     """
 
     width: int
@@ -53,10 +53,10 @@ class Layout:
 
 @dataclass(frozen=True)
 class Page:
-    """A page whose samples have an agreed meaning.
+    """A page with supported samples.
 
-    `planes` is 1 where the samples of a pixel lie side by side. `alpha` is which of the samples is alpha; if it is associated,
-    the colors are multiplied by it.
+    `planes` is 1 if the samples of a pixel are stored together. `alpha` is the index of the alpha sample. If alpha is
+    associated, the colors are multiplied by it.
     """
 
     size: tuple[int, int]
@@ -72,21 +72,21 @@ class Page:
 
     @property
     def pixels(self) -> int:
-        """Return the pixels of all pieces, which are unpacked whole however little of the last ones is seen."""
+        """Return the number of pixels of all pieces. Pieces at the edges are unpacked completely."""
         return max(self.size[0] * self.size[1], self.layout.width * self.layout.rows)
 
     @property
     def used_samples(self) -> int:
-        """Return how many samples matter: the colors, and those up to alpha."""
+        """Return the number of used samples: the colors, and all samples up to alpha."""
         return COLORS[self.photometric] if self.alpha is None else self.alpha + 1
 
     @property
     def samples_in_piece(self) -> int:
-        """Return the samples of a pixel that lie side by side."""
+        """Return the number of samples of a pixel in one piece."""
         return 1 if self.planes > 1 else self.samples
 
     def packed_rows(self, rows: int) -> tuple[int, int]:
-        """Return bytes per row and number of rows of so many rows of pixels, as they lie in a piece once it is unpacked."""
+        """Return the bytes per row and the number of rows of an unpacked piece with `rows` rows of pixels."""
         if self.photometric == YCBCR:
             across, down = self.subsampling
             return -(-self.layout.width // across) * (across * down + 2), -(-rows // down)
@@ -94,14 +94,14 @@ class Page:
 
 
 def read_page(tags: Directory) -> Page:
-    """Read what a page is; raise ValueError where it is broken or has samples that have no agreed white."""
+    """Read the description of a page. Raise ValueError if it is broken, or its samples have no defined white level."""
     size = tags.integer(WIDTH, 0), tags.integer(LENGTH, 0)
-    compression, samples = tags.integer(COMPRESSION, UNPACKED), tags.integer(SAMPLES, 1)
+    compression, samples = tags.integer(COMPRESSION, UNCOMPRESSED), tags.integer(SAMPLES, 1)
     photometric = YCBCR if compression == OLD_JPEG else tags.integer(PHOTOMETRIC, RGB if samples > 2 else WHITE_IS_ZERO)
     samples = COLORS[YCBCR] if compression == OLD_JPEG else samples
     bits = set(tags.integers(BITS, min(samples, MAX_SAMPLES)) or (1,))
     if min(size) < 1 or len(bits) > 1 or not UNSIGNED.issuperset(tags.integers(SAMPLE_FORMAT, MAX_SAMPLES)):
-        raise ValueError("samples that have no agreed white")
+        raise ValueError("the samples have no defined white level")
     planes = samples if tags.integer(PLANAR, 1) == 2 else 1
     subsampling = (*tags.integers(SUBSAMPLING, 2), 2, 2)[:2]
     layout = _read_layout(tags, size)
@@ -134,7 +134,7 @@ def _check_samples(page: Page) -> None:
         if page.samples != 3 or not {1, 2, 4}.issuperset(page.subsampling):
             raise ValueError("subsampling that is not 1, 2 or 4")
     if page.bits not in depths:
-        raise ValueError("bits per sample that are not used with these colors")
+        raise ValueError("unsupported bits per sample for these colors")
 
 
 def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
@@ -152,31 +152,31 @@ def _read_layout(tags: Directory, size: tuple[int, int]) -> Layout:
 
 
 def read_pieces(tags: Directory, page: Page, length: int) -> tuple[Piece, ...]:
-    """In a file of so many bytes, read where the pieces are; as libtiff does, correct lengths that are wrong or missing."""
+    """Return the pieces in a file of `length` bytes. Correct wrong or missing lengths as libtiff does."""
     count = page.layout.count * page.planes
     if count > MAX_PIECES:
         raise ValueError("too many strips or tiles")
     offsets = tags.integers(TILE_OFFSETS if TILE_OFFSETS in tags else STRIP_OFFSETS, count)
     lengths = tags.integers(TILE_COUNTS if TILE_COUNTS in tags else STRIP_COUNTS, count)
-    if page.compression == UNPACKED:
-        lengths = _unpacked_lengths(page, count, lengths)
+    if page.compression == UNCOMPRESSED:
+        lengths = _uncompressed_lengths(page, count, lengths)
     elif not any(lengths):
         ends = [*sorted(offsets), length]
         lengths = tuple(ends[bisect_right(ends, offset, hi=len(offsets))] - offset for offset in offsets)
     else:
-        lengths = tuple(min(given, length - offset) for offset, given in zip(offsets, lengths, strict=False))
+        lengths = tuple(min(declared, length - offset) for offset, declared in zip(offsets, lengths, strict=False))
     pieces = tuple(zip(offsets, lengths, strict=False))
-    if len(pieces) < count or any(given < 1 or offset + given > length for offset, given in pieces):
+    if len(pieces) < count or any(size < 1 or offset + size > length for offset, size in pieces):
         raise ValueError("a strip or a tile is not in the file")
-    if sum(lengths) > 2 * length + OVERLAP:
+    if sum(lengths) > 2 * length + MAX_OVERLAP:
         raise ValueError("strips or tiles overlap")
     return pieces
 
 
-def _unpacked_lengths(page: Page, count: int, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    """Work out the lengths of pieces that are not packed; of several, none may be said to be shorter."""
+def _uncompressed_lengths(page: Page, count: int, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    """Compute the lengths of uncompressed pieces. Raise ValueError if one of several pieces has a shorter declared length."""
     sizes = (page.packed_rows(page.layout.rows_of(piece % page.layout.count)) for piece in range(count))
-    needed = tuple(row * rows for row, rows in sizes)
-    if count > 1 and any(0 < given < least for given, least in zip(lengths, needed, strict=False)):
+    required_lengths = tuple(row * rows for row, rows in sizes)
+    if count > 1 and any(0 < declared < required for declared, required in zip(lengths, required_lengths, strict=False)):
         raise ValueError("a strip or a tile is too short")
-    return needed
+    return required_lengths

@@ -1,4 +1,4 @@
-"""From the bands of a page to an image: photometric interpretation, palette and alpha."""
+"""Conversion of the bands of a page to an image: photometric interpretation, palette and alpha."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,7 +12,7 @@ FLIP_SIGN = [level ^ 128 for level in range(256)]
 
 
 def compose(page: Page, bands: Sequence[Image.Image], color_map: Sequence[int]) -> Image.Image:
-    """Make an image of the bands of a page. Alpha of an image in inks is `info["alpha"]`."""
+    """Return an image from the bands of a page. Alpha of a CMYK image is in `info["alpha"]`."""
     colors = bands[: COLORS[page.photometric]]
     if page.photometric == PALETTE:
         image = _apply_palette(colors[0], page.bits, color_map)
@@ -39,9 +39,9 @@ def _invert(image: Image.Image) -> Image.Image:
 
 
 def _apply_palette(indexes: Image.Image, bits: int, color_map: Sequence[int]) -> Image.Image:
-    """Give indexes their colors: three words each, or bytes where an old writer had none above 255, as in libtiff."""
+    """Apply a color map of three words per index, or of bytes if no value is above 255, as libtiff does."""
     if len(color_map) != 3 << bits:
-        raise ValueError("no color map of this depth")
+        raise ValueError("the color map has a wrong length")
     shift = 8 if max(color_map) > 255 else 0
     indexes = indexes if indexes.mode == "P" else Image.frombytes("P", indexes.size, indexes.tobytes())
     indexes.putpalette(bytes(value >> shift for value in color_map), "RGB;L")
@@ -72,5 +72,5 @@ def _add_alpha(image: Image.Image, alpha: Image.Image, is_associated: bool) -> I
 
 
 def _divide(band: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Take alpha out of a band that was multiplied by it."""
+    """Divide a band by alpha, after it was multiplied by alpha."""
     return Image.merge("RGBa", (band, band, band, alpha)).convert("RGBA").getchannel("R")

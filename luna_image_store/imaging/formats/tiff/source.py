@@ -1,4 +1,4 @@
-"""The source of a TIFF."""
+"""Decoding of a TIFF."""
 
 from PIL import Image
 
@@ -29,7 +29,7 @@ class TiffSource(Source):
 
     @property
     def pixels(self) -> int:
-        """Return the pixels of all pieces."""
+        """Return the number of pixels of all pieces."""
         return self._page.pixels
 
     def decode(self) -> Image.Image:
@@ -45,15 +45,15 @@ class TiffSource(Source):
         return compose(page, bands, self._tags.integers(COLOR_MAP, 3 << min(page.bits, 8)))
 
     def _decode_old_jpeg(self) -> Image.Image:
-        """Decode a JPEG that is whole within the file; one in parts is not taken."""
+        """Decode a JPEG that is one part of the file. JPEGs in several parts are refused."""
         jpeg = JpegSource(self._data[self._tags.integer(OLD_JPEG_START, len(self._data)) :])
         if jpeg.size != self.size:
             raise ValueError("a JPEG of another size")
-        jpeg.count_scanned()
+        jpeg.count_scanned_pixels()
         return jpeg.decode_complete()
 
     def _arrange(self, column: Image.Image, deadline: Deadline) -> Image.Image:
-        """Lay pieces that are one below the other side by side, and cut off what they have beyond the page."""
+        """Arrange a column of pieces as in the layout, and crop them to the page."""
         layout = self._page.layout
         if (layout.width, layout.rows) == self.size:
             return column
