@@ -13,7 +13,7 @@ on_disk_and_s3 = pytest.mark.parametrize("kept", ["disk", "s3"], indirect=True)
 
 @pytest.fixture
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
-    """Where the services of a test keep their records: on a disk, unless the test is marked otherwise."""
+    """Return the storage of the services of a test: a disk, or S3 if the test is parametrized with it."""
     if getattr(request, "param", "disk") == "disk":
         return OnDisk(tmp_path / "storage")
     return OnS3(request.getfixturevalue("swift").fresh_account())
@@ -21,7 +21,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
 
 @pytest.fixture
 def start(tmp_path: Path, kept: Kept) -> Iterator[Start]:
-    """Start services that end with the test, with settings such as HTTP__WORKERS=1."""
+    """Return a function that starts a service, with settings such as HTTP__WORKERS=1. Stop the services after the test."""
     with ExitStack() as stack:
 
         def start_one(*command: str, **settings: object) -> Service:
@@ -34,7 +34,7 @@ def start(tmp_path: Path, kept: Kept) -> Iterator[Start]:
 
 @pytest.fixture
 def service(start: Start) -> Service:
-    """Start a service with the default settings, and make a bucket."""
+    """Start a service with the default settings, and create a bucket."""
     service = start()
     service.make_bucket()
     return service

@@ -1,4 +1,4 @@
-"""nginx before services, with the very site file that is shipped."""
+"""nginx in front of services, with the site file of the package."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from .service import REPOSITORY, Endpoint
 SITE = REPOSITORY / "deploy" / "nginx" / "luna-image-store.conf"
 SERVER, LISTEN = "server unix:/run/luna-image-store/http.sock max_fails=0;", "listen 80;"
 
-# The header lets a test come from any address; lingering is shortened for the sake of the tests' time.
+# The header sets the client address of a test. The short lingering timeout saves time.
 MAIN = """
 {user}
 daemon off;
@@ -28,7 +28,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     set_real_ip_from 127.0.0.1;
-    real_ip_header X-Come-From;
+    real_ip_header X-Client-Address;
     lingering_timeout 1s;
     include {folder}/site.conf;
 }}
@@ -37,7 +37,7 @@ http {{
 
 @contextmanager
 def nginx(folder: Path, *addresses: str) -> Iterator[Endpoint]:
-    """Run nginx on a free port before the services that listen on these addresses."""
+    """Run nginx on a free port, in front of services that listen on these addresses."""
     proxy, site = Endpoint(free_port()), SITE.read_text()
     assert site.count(SERVER) == 1
     assert site.count(LISTEN) == 1

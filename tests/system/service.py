@@ -1,4 +1,4 @@
-"""A running service: started by its command, set by environment variables, spoken to over HTTP and bare sockets."""
+"""A service process for tests: started by its command, with settings in the environment. Requests use HTTP or plain sockets."""
 
 import json
 import os
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 SERVE = (str(BIN / "luna-image-store"), "serve")
 DRAIN = (str(BIN / "luna-image-store"), "drain")
 GUNICORN = (str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "luna_image_store.wsgi:application")
-GIVE = """
+PASS_SOCKET = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
 os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
@@ -35,7 +35,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back on a bare socket; header names are in lower case."""
+    """A response that was read from a plain socket. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,7 +46,7 @@ class Answer:
 
 
 class Endpoint:
-    """Where HTTP is spoken: a service, or what stands in front of it."""
+    """An HTTP server on a local port: a service, or a proxy in front of services."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -79,17 +79,17 @@ class Endpoint:
             yield client
 
     def exchange(self, data: bytes, half_close: bool = False) -> Answer | None:
-        """Send bytes and read the answer; None where the service hangs up without one."""
+        """Send bytes and return the response, or None if the server closes the connection without a response."""
         with self.connection() as client:
             client.sendall(data)
             if half_close:
-                with suppress(OSError):  # the answer may have closed it
+                with suppress(OSError):  # the server may have closed it
                     client.shutdown(socket.SHUT_WR)
             return read_answer(client, data.partition(b" ")[0].decode("latin-1"))
 
 
 class Service(Endpoint):
-    """One service; may be started and stopped many times. It keeps its records on a disk, below `root`, if nothing else is said."""
+    """One service. It can be started and stopped repeatedly. By default it stores records on a disk, under `root`."""
 
     def __init__(self, folder: Path, kept: Kept | None = None, **settings: object) -> None:
         self.root = folder / "storage"
@@ -97,23 +97,23 @@ class Service(Endpoint):
         super().__init__(free_port())
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        self.given: socket.socket | None = None  # what it shall listen on, as from systemd
-        given = {
+        self.systemd_socket: socket.socket | None = None  # the service listens on it, if it is set
+        values = {
             **self.kept.settings,
             "HTTP__BIND": f"127.0.0.1:{self.port}",
             "HTTP__WORKERS": 2,
             **settings,
         }
-        self._bind, self._workers = str(given["HTTP__BIND"]), given["HTTP__WORKERS"]
-        values = {f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in given.items()}
+        self._bind, self._workers = str(values["HTTP__BIND"]), values["HTTP__WORKERS"]
+        variables = {f"LUNA_IMAGE_STORE__{key}": str(value) for key, value in values.items()}
         others = {key: value for key, value in os.environ.items() if not key.startswith("LUNA_IMAGE_STORE")}
-        self.environment = others | values
+        self.environment = others | variables
 
     def launch(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start the process in a group of its own, so that all of it can be killed, and wait for nothing."""
-        command, given = command or SERVE, [self.given.fileno()] if self.given else []
-        if given:
-            command = (sys.executable, "-c", GIVE, str(given[0]), *command)
+        """Start the process without a wait. It gets its own process group, so that `kill` ends all its processes."""
+        command, sockets = command or SERVE, [self.systemd_socket.fileno()] if self.systemd_socket else []
+        if sockets:
+            command = (sys.executable, "-c", PASS_SOCKET, str(sockets[0]), *command)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
@@ -122,7 +122,7 @@ class Service(Endpoint):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=given,
+                pass_fds=sockets,
             )
         return self._process
 
@@ -149,7 +149,7 @@ class Service(Endpoint):
             return False
 
     def stop(self) -> int:
-        """Ask it to end, and give its exit code."""
+        """Send SIGTERM, wait for the end, and return the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait()
 
@@ -162,7 +162,7 @@ class Service(Endpoint):
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill master and workers at once, as a power cut would."""
+        """Kill master and workers at once, like a power failure."""
         if self._process and self._process.poll() is None:
             workers = self.workers()
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -170,7 +170,7 @@ class Service(Endpoint):
             psutil.wait_procs(workers, timeout=60)  # until then they hold the lock of the storage
 
     def end(self) -> None:
-        """End it in any case, after a test."""
+        """Stop the service after a test, or kill it if it does not stop."""
         try:
             if self._process and self._process.poll() is None:
                 self.stop()
@@ -182,16 +182,16 @@ class Service(Endpoint):
         return psutil.Process(self._process.pid).children()
 
     def connections(self) -> list[object]:
-        """List the TCP connections that the workers hold."""
-        found = [each for worker in self.workers() for each in worker.net_connections("tcp")]
-        return [each for each in found if each.status == "ESTABLISHED" and each.laddr.port == self.port]
+        """Return the TCP connections of the workers."""
+        connections = [each for worker in self.workers() for each in worker.net_connections("tcp")]
+        return [each for each in connections if each.status == "ESTABLISHED" and each.laddr.port == self.port]
 
     def log(self) -> str:
         return self._log.read_text("utf-8")
 
 
 def read_answer(client: socket.socket, method: str = "GET") -> Answer | None:
-    """Read one answer, and no further; None where the connection ends without one."""
+    """Read exactly one response. Return None if the connection ends without a response."""
     unbuffered = SimpleNamespace(makefile=lambda mode: client.makefile(mode, buffering=0))
     response = HTTPResponse(cast(socket.socket, unbuffered), method=method)
     with closing(response):
@@ -207,7 +207,7 @@ def read_answer(client: socket.socket, method: str = "GET") -> Answer | None:
 
 @contextmanager
 def traced(process: psutil.Process, output: Path, *options: str) -> Iterator[None]:
-    """Run strace on a worker, with what it sees written to `output`."""
+    """Run strace on a worker, and write the trace to `output`."""
     command = (tool("strace"), "-f", "-y", "-s", "16", "-o", str(output), *options, "-p", str(process.pid))
     strace = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:

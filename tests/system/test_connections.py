@@ -1,4 +1,4 @@
-"""Connections: they serve one request after the other, end when it is time, and a slow client holds a thread and nothing else."""
+"""Connections: keep-alive, pipelining and timeouts. A slow client holds one thread and nothing else."""
 
 import socket
 import time
@@ -26,13 +26,13 @@ def post(body: bytes) -> bytes:
 
 
 def status_of(client: socket.socket) -> int | None:
-    """Read one answer, and return its status; None where the connection ends without one."""
+    """Read one response and return its status, or None if the connection ends without a response."""
     answer = read_answer(client)
     return answer and answer.status
 
 
-def is_over(client: socket.socket) -> bool:
-    """Report whether the other side closes and says no more."""
+def is_closed(client: socket.socket) -> bool:
+    """Return whether the server closes the connection without more data."""
     client.settimeout(30)
     return client.recv(1) == b""
 
@@ -45,7 +45,7 @@ def answers_quickly(service: Service, count: int = 20) -> bool:
 
 @contextmanager
 def connections(service: Service, count: int, sent: bytes) -> Iterator[list[socket.socket]]:
-    """Open connections and send the same on each."""
+    """Open connections and send the same bytes on each."""
     with ExitStack() as stack:
         clients = [stack.enter_context(service.connection()) for _ in range(count)]
         for client in clients:
@@ -53,30 +53,30 @@ def connections(service: Service, count: int, sent: bytes) -> Iterator[list[sock
         yield clients
 
 
-def test_serve_one_request_after_the_other(start: Start) -> None:
+def test_a_connection_serves_several_requests(start: Start) -> None:
     service = start()
     with closing(HTTPConnection(*service.address, timeout=60)) as client:
 
-        def ask(method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
+        def send(method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
             client.request(method, path, body)
             answer = client.getresponse()
             assert answer.headers["Connection"] == "keep-alive"
             return answer, answer.read()
 
-        assert ask("POST", "/1/buckets?bucket=pictures")[1] == b"{}"
+        assert send("POST", "/1/buckets?bucket=pictures")[1] == b"{}"
         port = client.sock.getsockname()
         for side in (20, 300, 2000):
             body = picture(side, side)
-            url = ask("POST", IMAGES, body)[0].headers["Location"]
-            assert ask("GET", url)[1] == body
-            assert ask("HEAD", url)[0].headers["Content-Length"] == str(len(body))
-            assert ask("GET", f"{url}_50")[0].status == 200
-            assert ask("DELETE", url)[0].status == 204
-            assert ask("GET", url)[0].status == 404
+            url = send("POST", IMAGES, body)[0].headers["Location"]
+            assert send("GET", url)[1] == body
+            assert send("HEAD", url)[0].headers["Content-Length"] == str(len(body))
+            assert send("GET", f"{url}_50")[0].status == 200
+            assert send("DELETE", url)[0].status == 204
+            assert send("GET", url)[0].status == 404
         assert client.sock.getsockname() == port
 
 
-def test_answer_in_their_order_what_comes_at_once(start: Start) -> None:
+def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
     body = picture()
@@ -87,7 +87,7 @@ def test_answer_in_their_order_what_comes_at_once(start: Start) -> None:
         assert status_of(client) == 201
 
 
-def test_a_method_of_any_name_is_refused_as_a_method(start: Start) -> None:
+def test_an_unknown_method_is_refused_with_405(start: Start) -> None:
     service = start()
     for method in (b"FETCH", b"-FETCH", b"_GET", b"get", b"G"):
         with service.connection() as client:
@@ -97,7 +97,7 @@ def test_a_method_of_any_name_is_refused_as_a_method(start: Start) -> None:
             assert status_of(client) == 405
 
 
-def test_an_answer_that_ends_a_connection_arrives_though_more_was_sent(start: Start) -> None:
+def test_the_last_response_arrives_if_the_client_sends_more_data(start: Start) -> None:
     service = start()
     with service.connection() as client:
         client.sendall(GET[:-2] + b"Connection: close\r\n\r\n" + b"x" * 50_000)
@@ -105,10 +105,10 @@ def test_an_answer_that_ends_a_connection_arrives_though_more_was_sent(start: St
         answer = read_answer(client)
         assert answer
         assert (answer.status, answer.headers["connection"]) == (200, "close")
-        assert is_over(client)
+        assert is_closed(client)
 
 
-def test_what_follows_an_answer_of_any_kind_is_the_next_one(start: Start) -> None:
+def test_each_response_is_followed_by_the_next_response(start: Start) -> None:
     service = start()
     service.make_bucket()
     body = picture()
@@ -140,17 +140,17 @@ def test_what_follows_an_answer_of_any_kind_is_the_next_one(start: Start) -> Non
 
 
 @pytest.mark.parametrize("head", ["GET /version HTTP/1.1\r\nHost: h\r\nConnection: close", "GET /version HTTP/1.0"])
-def test_end_with_a_request_that_says_so(start: Start, head: str) -> None:
+def test_a_connection_closes_if_the_request_demands_it(start: Start, head: str) -> None:
     service = start()
     with service.connection() as client:
         client.sendall(f"{head}\r\n\r\n".encode())
         answer = read_answer(client)
         assert answer
         assert answer.headers["connection"] == "close"
-        assert is_over(client)
+        assert is_closed(client)
 
 
-def test_end_when_they_are_idle_for_as_long_as_the_settings_say(start: Start) -> None:
+def test_an_idle_connection_closes_after_the_keepalive_timeout(start: Start) -> None:
     for seconds in (0, 1):
         service = start(HTTP__KEEPALIVE_TIMEOUT=seconds)
         with service.connection() as client:
@@ -158,12 +158,12 @@ def test_end_when_they_are_idle_for_as_long_as_the_settings_say(start: Start) ->
             answer, answered = read_answer(client), time.monotonic()
             assert answer
             assert answer.headers["connection"] == ("keep-alive" if seconds else "close")
-            assert is_over(client)
+            assert is_closed(client)
             assert seconds - 0.1 < time.monotonic() - answered < seconds + 5
 
 
-def test_connections_on_which_nothing_comes_keep_nobody_waiting(start: Start) -> None:
-    """A browser opens some in advance."""
+def test_connections_without_data_do_not_delay_other_clients(start: Start) -> None:
+    """A browser opens connections in advance."""
     service = start(HTTP__WORKERS=1)
     with connections(service, 50, b"") as clients:
         assert answers_quickly(service)
@@ -171,7 +171,7 @@ def test_connections_on_which_nothing_comes_keep_nobody_waiting(start: Start) ->
         assert status_of(clients[-1]) == 200
 
 
-def test_a_slow_client_holds_a_thread_and_nothing_else(start: Start) -> None:
+def test_a_slow_client_holds_only_one_thread(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=4, HTTP__REQUEST_TIMEOUT=30)
     service.make_bucket()
     body = post(picture())
@@ -188,30 +188,30 @@ def test_a_slow_client_holds_a_thread_and_nothing_else(start: Start) -> None:
 @pytest.mark.parametrize(
     ("sent", "status"),
     [(GET[:-5], None), (post(picture())[:-1], 400), (post(picture())[:90], 400)],
-    ids=["head", "body", "no body"],
+    ids=["in headers", "in body", "before body"],
 )
-def test_a_client_that_falls_silent_is_given_up_in_time(start: Start, sent: bytes, status: int | None) -> None:
+def test_a_client_that_stops_sending_times_out(start: Start, sent: bytes, status: int | None) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=2, HTTP__REQUEST_TIMEOUT=1)
     service.make_bucket()
     started = time.monotonic()
     with connections(service, 2, sent) as clients:
         for client in clients:
             assert status_of(client) == status
-            assert is_over(client)
+            assert is_closed(client)
     assert time.monotonic() - started < 15
     assert answers_quickly(service)
     assert "Traceback" not in service.log()
     assert ("client timeout: connection closed" in service.log()) is (status is None)
 
 
-def test_clients_that_do_not_read_hold_a_thread_each_until_they_are_given_up(start: Start) -> None:
+def test_clients_that_do_not_read_hold_one_thread_each_until_the_timeout(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=5, HTTP__REQUEST_TIMEOUT=4)
     service.make_bucket()
     large = b"x" * 64 * 2**20
     url = service.post(OBJECTS, large, headers={"Content-Type": "text/plain"}).json()["url"]
     workers = service.workers()
-    ask = f"GET {url} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
-    with connections(service, 4, ask):
+    request = f"GET {url} HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    with connections(service, 4, request):
         assert answers_quickly(service)
         wait_until(lambda: not service.connections(), 60)
         assert answers_quickly(service)
@@ -220,18 +220,18 @@ def test_clients_that_do_not_read_hold_a_thread_each_until_they_are_given_up(sta
     assert "Traceback" not in service.log()
 
 
-def test_clients_that_do_not_close_their_side_keep_nobody_waiting_for_long(start: Start) -> None:
+def test_clients_that_do_not_close_their_side_do_not_block_others(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__REQUEST_TIMEOUT=5)
     workers = service.workers()
     with connections(service, 24, b"GET /livez HTTP/1.0\r\n\r\n"):
         started = time.monotonic()
         assert service.get("/version").status_code == 200
-        assert time.monotonic() - started < 20  # eight threads wait for up to two seconds each; one loop would wait for 48
+        assert time.monotonic() - started < 20  # eight threads wait for up to 2 s per connection; the main loop would wait for 48 s
     assert service.workers() == workers
     assert "WORKER TIMEOUT" not in service.log()
 
 
-def test_a_client_that_reads_slowly_gets_all_of_it(start: Start) -> None:
+def test_a_client_that_reads_slowly_gets_the_complete_response(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__REQUEST_TIMEOUT=2)
     service.make_bucket()
     url = service.post(OBJECTS, b"x" * 16 * 2**20, headers={"Content-Type": "text/plain"}).json()["url"]
@@ -246,7 +246,7 @@ def test_a_client_that_reads_slowly_gets_all_of_it(start: Start) -> None:
         assert time.monotonic() - started > 5
 
 
-def test_a_client_that_was_refused_and_goes_on_keeps_nobody_waiting(start: Start) -> None:
+def test_a_refused_client_that_continues_to_send_does_not_delay_others(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     with service.connection() as client:
         client.sendall(b"GET /version HTTP/1.1\r\nbad header\r\n\r\n")
@@ -261,14 +261,14 @@ def test_a_client_that_was_refused_and_goes_on_keeps_nobody_waiting(start: Start
 
 
 @pytest.mark.parametrize(
-    ("before", "noise"),
+    ("before", "data"),
     [(b"", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n"), (b"", b'{"a": 1}\r\n\r\n'), (GET, b"\0" * 300_000)],
     ids=["tls", "json", "zeros"],
 )
-def test_what_is_not_http_is_refused_in_the_form_of_the_interface(start: Start, before: bytes, noise: bytes) -> None:
+def test_data_other_than_http_is_refused_with_a_json_error(start: Start, before: bytes, data: bytes) -> None:
     service = start(HTTP__WORKERS=1)
     with service.connection() as client:
-        client.sendall(before + noise)
+        client.sendall(before + data)
         answers = [read_answer(client) for _ in range(2 if before else 1)]
     assert answers[-1]
     assert answers[-1].status in (400, 414)
@@ -277,25 +277,25 @@ def test_what_is_not_http_is_refused_in_the_form_of_the_interface(start: Start, 
     assert answers_quickly(service)
 
 
-def test_a_client_that_asks_much_at_once_leaves_room_for_others(start: Start) -> None:
+def test_a_client_with_many_pipelined_requests_does_not_block_others(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
-    heavy = service.post(IMAGES, picture(4000, 4000)).json()["url"]
-    with service.connection() as greedy:
-        greedy.sendall(f"GET {heavy}_100 HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 50)
-        assert read_answer(greedy)
+    url = service.post(IMAGES, picture(4000, 4000)).json()["url"]
+    with service.connection() as busy:
+        busy.sendall(f"GET {url}_100 HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 50)
+        assert read_answer(busy)
         assert answers_quickly(service, 3)
 
 
-def test_a_reload_under_clients_that_keep_their_connections_loses_no_request(start: Start) -> None:
+def test_a_reload_with_keepalive_connections_loses_no_request(start: Start) -> None:
     service = start()
     service.make_bucket()
-    over, body = Event(), picture()
+    stopped, body = Event(), picture()
 
     def work() -> int:
         saved = 0
         with requests.Session() as session:
-            while not over.wait(0.02):
+            while not stopped.wait(0.02):
                 answer = session.post(f"http://127.0.0.1:{service.port}{IMAGES}", body, timeout=60)
                 assert answer.status_code == 201
                 saved += 1
@@ -307,29 +307,29 @@ def test_a_reload_under_clients_that_keep_their_connections_loses_no_request(sta
             for _ in range(2):
                 reload(service)
         finally:
-            over.set()
+            stopped.set()
     assert sum(client.result() for client in clients) == len(service.kept.ids("images"))
 
 
-def test_more_than_a_worker_holds_wait_and_are_served_all_the_same(start: Start) -> None:
+def test_connections_beyond_the_limit_of_a_worker_wait_and_are_served(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=2)
     with ThreadPoolExecutor(40) as pool:
         assert set(pool.map(lambda _: service.get("/version").status_code, range(400))) == {200}
 
 
-def test_clients_that_keep_connections_do_not_shut_others_out(start: Start) -> None:
-    """An idle connection holds a place no longer than HTTP.KEEPALIVE_TIMEOUT."""
+def test_idle_keepalive_connections_do_not_block_new_connections(start: Start) -> None:
+    """An idle connection counts only until HTTP.KEEPALIVE_TIMEOUT."""
     service = start(HTTP__WORKERS=1, HTTP__THREADS=2, HTTP__KEEPALIVE_TIMEOUT=1)
     with connections(service, 20, GET) as clients:
         assert {status_of(client) for client in clients} == {200}
         assert service.get("/version").status_code == 200
 
 
-def test_more_connections_than_the_process_may_have_files_open_stop_the_start(
+def test_the_start_fails_if_connections_exceed_the_limit_of_open_files(
     start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     service = Service(tmp_path_factory.mktemp("limited"), HTTP__CONNECTIONS=500)
-    tried = service.run("prlimit", "--nofile=400", *SERVE, "--check")
-    assert tried.returncode == 1
-    assert "HTTP.CONNECTIONS" in tried.stderr
-    assert "LimitNOFILE" in tried.stderr
+    result = service.run("prlimit", "--nofile=400", *SERVE, "--check")
+    assert result.returncode == 1
+    assert "HTTP.CONNECTIONS" in result.stderr
+    assert "LimitNOFILE" in result.stderr

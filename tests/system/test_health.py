@@ -1,11 +1,11 @@
-"""Health that a balancer asks for ten times a second."""
+"""Health checks by a load balancer, ten times a second."""
 
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.s3_proxy import Fault, S3Proxy
+from tests.s3_proxy import Failure, S3Proxy
 
 from ..machine import wait_until
 from ..swift import Swift
@@ -32,28 +32,28 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
         service.end()
 
 
-def polled(service: Service) -> tuple[set[int], float]:
-    """Ask for health and readiness by turns; give the statuses and the seconds that it took."""
-    started, seen = time.monotonic(), set()
+def poll(service: Service) -> tuple[set[int], float]:
+    """Request `/healthcheck` and `/readyz` in turn. Return the statuses and the duration in seconds."""
+    started, statuses = time.monotonic(), set()
     for number in range(POLLS):
-        seen.add(service.get(("/healthcheck", "/readyz")[number % 2]).status_code)
+        statuses.add(service.get(("/healthcheck", "/readyz")[number % 2]).status_code)
         time.sleep(PAUSE)
-    return seen, time.monotonic() - started
+    return statuses, time.monotonic() - started
 
 
-def test_polling_costs_s3_a_request_a_second(service: Service, proxy: S3Proxy) -> None:
-    with proxy.counted() as lines:
-        seen, seconds = polled(service)
-    assert seen == {200}
+def test_polling_sends_one_request_per_second_to_s3(service: Service, proxy: S3Proxy) -> None:
+    with proxy.recorded() as lines:
+        statuses, seconds = poll(service)
+    assert statuses == {200}
     assert 2 <= len(lines) <= seconds + 1
     assert set(lines) == {"GET /"}
 
 
-def test_polling_costs_an_s3_that_fails_no_more(service: Service, proxy: S3Proxy) -> None:
-    with proxy.broken(Fault(status=503, code="SlowDown")):
+def test_polling_sends_no_more_requests_if_s3_fails(service: Service, proxy: S3Proxy) -> None:
+    with proxy.failing(Failure(status=503, code="SlowDown")):
         wait_until(lambda: service.get("/healthcheck").status_code == 502)
-        with proxy.counted() as lines:
-            seen, seconds = polled(service)
-    assert seen == {502, 503}
+        with proxy.recorded() as lines:
+            statuses, seconds = poll(service)
+    assert statuses == {502, 503}
     assert len(lines) <= seconds + 1
     wait_until(lambda: service.get("/healthcheck").status_code == 200)

@@ -1,4 +1,4 @@
-"""Points for InfluxDB: they reach a real server, and a server that is slow or gone is no harm."""
+"""Points for InfluxDB reach a real server. A slow or missing server delays no request."""
 
 import signal
 import socket
@@ -10,14 +10,14 @@ import pytest
 
 from ..machine import free_port, wait_until
 from .conftest import Start
+from .monitoring_servers import METRICS, value, victoria_metrics
 from .service import Service
-from .watchers import METRICS, value, victoria_metrics
 
 TOKEN = "a-secret-token"
 DROPPED = "luna_image_store_influx_dropped_points_total"
 
 
-def sending_to(port: int) -> dict[str, object]:
+def influx_settings(port: int) -> dict[str, object]:
     return {
         "INFLUX_MONITORING__SEND_DATA_FOR_MONITORING": True,
         "INFLUX_MONITORING__PORT": port,
@@ -26,12 +26,12 @@ def sending_to(port: int) -> dict[str, object]:
     }
 
 
-def test_points_of_all_workers_arrive_those_that_had_to_wait_too(start: Start, tmp_path: Path) -> None:
-    port, began = free_port(), time.time()
-    service = start(**sending_to(port))
+def test_the_points_of_all_workers_arrive_also_after_a_retry(start: Start, tmp_path: Path) -> None:
+    port, started = free_port(), time.time()
+    service = start(**influx_settings(port))
     for _ in range(10):
         service.get("/version")
-    wait_until(lambda: "points can't be sent" in service.log())
+    wait_until(lambda: "cannot send points" in service.log())
     with victoria_metrics(tmp_path, port) as server:
         service.make_bucket()
         service.get("/1/buckets/no-such/images/8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a")
@@ -41,7 +41,7 @@ def test_points_of_all_workers_arrive_those_that_had_to_wait_too(start: Start, t
         routes = [tags["route"] for tags, _, _ in points]
         assert (routes.count("GET:/version"), routes.count("POST:/buckets")) == (10, 1)
         assert {tags["service"] for tags, _, _ in points} == {"luna-image-store"}
-        assert all(0 < seconds < 10 and began - 1 < at < ended for _, seconds, at in points)
+        assert all(0 < seconds < 10 and started - 1 < at < ended for _, seconds, at in points)
         ((tags, _, _),) = server.points("errors_execution_time")
         assert (tags["route"], tags["status_code"]) == ("GET:/buckets/{bucket}/images/{image_id}", "404")
         assert tags["error_code"] == "13901"
@@ -51,7 +51,7 @@ def test_points_of_all_workers_arrive_those_that_had_to_wait_too(start: Start, t
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """A server that takes connections, and says nothing."""
+    """Return the port of a server that accepts connections and sends no data."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
         yield server.getsockname()[1]
 
@@ -62,17 +62,17 @@ def refusing() -> int:
 
 
 @pytest.mark.parametrize("server", ["silent", "refusing"])
-def test_a_server_that_does_not_take_points_slows_no_request_and_the_loss_is_counted(
+def test_an_unavailable_server_delays_no_request_and_points_are_counted(
     start: Start, server: str, request: pytest.FixtureRequest
 ) -> None:
-    service = start(HTTP__WORKERS=1, **METRICS, **sending_to(request.getfixturevalue(server)))
-    began = time.monotonic()
+    service = start(HTTP__WORKERS=1, **METRICS, **influx_settings(request.getfixturevalue(server)))
+    started = time.monotonic()
     for _ in range(50):
         assert service.get("/version").status_code == 200
-    assert time.monotonic() - began < 20  # with a wait for the server in each it would be a minute at least
+    assert time.monotonic() - started < 20  # with a wait for the server in each request it would take at least a minute
     end_the_worker(service)
     assert value(service, DROPPED) == 50
-    assert "InfluxDB: 50 points are lost" in service.log()
+    assert "InfluxDB: worker exits, 50 points discarded" in service.log()
     assert service.log().count("InfluxDB") < 5
     assert "Traceback" not in service.log()
     assert TOKEN not in service.log() + service.get("/metrics").text + service.get("/config").text

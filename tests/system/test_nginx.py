@@ -1,4 +1,4 @@
-"""The service behind nginx, with the very site file that is shipped."""
+"""The service behind nginx, with the site file of the package."""
 
 import os
 import re
@@ -18,7 +18,7 @@ IS_REQUEST_ID = re.compile("[0-9]{10},[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One worker: whoever keeps it waiting is noticed."""
+    """Start a service with one worker, so that a blocked worker fails a test."""
     folder = tmp_path_factory.mktemp("behind")
     service = Service(folder, HTTP__WORKERS=1, HTTP__BIND=f"unix:{folder}/http.sock")
     try:
@@ -35,97 +35,97 @@ def proxy(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture
-def kept(proxy: Endpoint) -> str:
+def image_url(proxy: Endpoint) -> str:
     answer = proxy.post(IMAGES, picture(), headers={"X-Luna-Meta-Camera": "north"})
     assert answer.status_code == 201
     assert answer.headers["Location"] == answer.json()["url"]
     return str(answer.json()["url"])
 
 
-def test_passes_pictures_and_previews(proxy: Endpoint, kept: str) -> None:
-    answer = proxy.get(kept)
+def test_nginx_passes_images_and_previews(proxy: Endpoint, image_url: str) -> None:
+    answer = proxy.get(image_url)
     assert answer.content == picture()
     assert answer.headers["Content-Type"] == "image/jpeg"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert size_of(proxy.get(f"{kept}_96").content) == (96, 64)
+    assert size_of(proxy.get(f"{image_url}_96").content) == (96, 64)
 
 
-def test_passes_conditional_and_partial_requests(proxy: Endpoint, kept: str) -> None:
-    tag = proxy.get(kept).headers["ETag"]
+def test_nginx_passes_conditional_and_range_requests(proxy: Endpoint, image_url: str) -> None:
+    tag = proxy.get(image_url).headers["ETag"]
     assert not tag.startswith("W/")
-    assert proxy.get(kept, headers={"If-None-Match": tag}).status_code == 304
-    part = proxy.get(kept, headers={"Range": "bytes=10-19"})
+    assert proxy.get(image_url, headers={"If-None-Match": tag}).status_code == 304
+    part = proxy.get(image_url, headers={"Range": "bytes=10-19"})
     assert (part.status_code, part.content) == (206, picture()[10:20])
-    assert proxy.get(kept, headers={"Range": "bytes=99999999-"}).status_code == 416
+    assert proxy.get(image_url, headers={"Range": "bytes=99999999-"}).status_code == 416
 
 
-def test_passes_head(proxy: Endpoint, kept: str) -> None:
-    answer = proxy.request("HEAD", kept)
+def test_nginx_passes_head_requests(proxy: Endpoint, image_url: str) -> None:
+    answer = proxy.request("HEAD", image_url)
     assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(picture())))
 
 
-def test_passes_metadata(proxy: Endpoint, kept: str) -> None:
-    assert proxy.get(f"{kept}?with_meta=1").headers["X-Luna-Meta-Camera"] == "north"
+def test_nginx_passes_metadata(proxy: Endpoint, image_url: str) -> None:
+    assert proxy.get(f"{image_url}?with_meta=1").headers["X-Luna-Meta-Camera"] == "north"
 
 
-def test_passes_deletions_with_and_without_a_body(proxy: Endpoint, kept: str) -> None:
+def test_nginx_passes_deletions_with_and_without_a_body(proxy: Endpoint, image_url: str) -> None:
     ids = [proxy.post(IMAGES, picture()).json()["image_id"] for _ in range(3)]
     assert proxy.delete(IMAGES, json={"images": ids}).status_code == 204
     assert {proxy.get(f"{IMAGES}/{image_id}").status_code for image_id in ids} == {404}
-    assert proxy.delete(kept).status_code == 204
-    assert proxy.delete(kept).status_code == 404
+    assert proxy.delete(image_url).status_code == 204
+    assert proxy.delete(image_url).status_code == 404
 
 
-def test_passes_large_objects(proxy: Endpoint) -> None:
+def test_nginx_passes_large_objects(proxy: Endpoint) -> None:
     data = b"PK\x03\x04" + os.urandom(20 * MIB)
     url = proxy.post(OBJECTS, data, headers={"Content-Type": "application/zip"}).json()["url"]
     assert proxy.get(url).content == data
 
 
-def test_passes_chunked_bodies(proxy: Endpoint) -> None:
+def test_nginx_passes_chunked_bodies(proxy: Endpoint) -> None:
     url = proxy.post(IMAGES, iter([picture()[:100], picture()[100:]])).json()["url"]
     assert proxy.get(url).content == picture()
 
 
-def test_leaves_the_limit_of_pictures_to_the_service(proxy: Endpoint) -> None:
+def test_the_service_enforces_the_size_limit_of_images(proxy: Endpoint) -> None:
     for size in (64 * MIB + 1, 70 * MIB):
         answer = proxy.post(IMAGES, bytes(size))
         assert (answer.status_code, answer.json()["error_code"]) == (413, 13903)
         assert answer.json()["detail"] == f"The limit is {64 * MIB} bytes"
 
 
-def announce(proxy: Endpoint, size: int, request_id: str = REQUEST_ID) -> Answer | None:
-    """Announce a body and send none of it."""
+def send_headers(proxy: Endpoint, size: int, request_id: str = REQUEST_ID) -> Answer | None:
+    """Send headers with a Content-Length, and no body."""
     head = f"POST {OBJECTS} HTTP/1.1\r\nHost: h\r\nLuna-Request-Id: {request_id}\r\nContent-Length: {size}\r\n\r\n"
     return proxy.exchange(head.encode(), half_close=True)
 
 
-def test_refuses_by_itself_only_what_is_over_the_limit_of_objects(proxy: Endpoint) -> None:
-    assert announce(proxy, 2**30) is None  # it would have waited for the body
-    answer = announce(proxy, 2**31)
+def test_nginx_refuses_only_bodies_over_the_limit_of_objects(proxy: Endpoint) -> None:
+    assert send_headers(proxy, 2**30) is None  # nginx waited for the body, and did not refuse
+    answer = send_headers(proxy, 2**31)
     assert answer
     assert (answer.status, answer.json()["error_code"]) == (413, 13903)
 
 
-def test_hands_on_the_id_of_a_request(proxy: Endpoint, service: Service) -> None:
+def test_nginx_passes_or_creates_the_request_id(proxy: Endpoint, service: Service) -> None:
     assert proxy.get("/version", headers={"Luna-Request-Id": REQUEST_ID}).headers["Luna-Request-Id"] == REQUEST_ID
-    made = proxy.get("/version").headers["Luna-Request-Id"]
-    assert IS_REQUEST_ID(made)
-    assert made in service.log()
+    created = proxy.get("/version").headers["Luna-Request-Id"]
+    assert IS_REQUEST_ID(created)
+    assert created in service.log()
     refused = proxy.get("/version", headers={"Luna-Request-Id": "mine"})
     assert (refused.status_code, refused.json()["error_code"]) == (400, 12046)
 
 
-@pytest.mark.parametrize("given", [REQUEST_ID, "mine"])
-def test_what_nginx_answers_itself_has_the_form_of_the_interface(proxy: Endpoint, given: str) -> None:
-    answer = announce(proxy, 2**31, given)
+@pytest.mark.parametrize("request_id", [REQUEST_ID, "mine"], ids=["valid", "invalid"])
+def test_error_responses_of_nginx_have_the_format_of_the_service(proxy: Endpoint, request_id: str) -> None:
+    answer = send_headers(proxy, 2**31, request_id)
     assert answer
     assert answer.headers["content-type"] == "application/json"
     assert answer.json().keys() == {"error_code", "desc", "detail"}
-    assert (answer.headers["luna-request-id"] == given) is (given == REQUEST_ID)
+    assert (answer.headers["luna-request-id"] == request_id) is (request_id == REQUEST_ID)
     assert IS_REQUEST_ID(answer.headers["luna-request-id"])
-    for bad in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"):
-        answer = proxy.exchange(bad)
+    for request in (b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"):
+        answer = proxy.exchange(request)
         assert answer
         assert (answer.status, answer.json()["error_code"]) == (400, 12046)
 
@@ -145,10 +145,10 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_shows_settings_metrics_and_probes_to_internal_networks_only(proxy: Endpoint, spelling: str) -> None:
+def test_only_internal_networks_get_settings_metrics_and_probes(proxy: Endpoint, spelling: str) -> None:
     def status(client: str) -> int:
         answer = proxy.exchange(
-            f"GET {spelling} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Come-From: {client}\r\n\r\n".encode()
+            f"GET {spelling} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Client-Address: {client}\r\n\r\n".encode()
         )
         assert answer
         assert IS_REQUEST_ID(answer.headers["luna-request-id"])
@@ -160,9 +160,9 @@ def test_shows_settings_metrics_and_probes_to_internal_networks_only(proxy: Endp
         assert {status(client) for client in ("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.9.9", "::1", "fd00::1")} == {200}
 
 
-def test_no_answer_lacks_a_safe_header_and_none_has_it_twice(proxy: Endpoint, kept: str) -> None:
+def test_each_response_has_each_security_header_once(proxy: Endpoint, image_url: str) -> None:
     too_large = f"POST {OBJECTS} HTTP/1.1\r\nHost: h\r\nContent-Length: {2**31}\r\n\r\n".encode()
-    for path in (kept, f"{kept}_50", "/version", "/missing", "/docs/spec", "/docs/dev/index.html", None):
+    for path in (image_url, f"{image_url}_50", "/version", "/missing", "/docs/spec", "/docs/dev/index.html", None):
         with proxy.connection() as client:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode() if path else too_large)
             head = b"".join(iter(lambda: client.recv(65536), b"")).partition(b"\r\n\r\n")[0].lower()
@@ -170,7 +170,7 @@ def test_no_answer_lacks_a_safe_header_and_none_has_it_twice(proxy: Endpoint, ke
             assert head.count(line) == 1, (path, head)
 
 
-def test_a_client_can_not_contradict_nginx(proxy: Endpoint) -> None:
+def test_forwarding_headers_of_a_client_have_no_effect(proxy: Endpoint) -> None:
     for name, value in (
         ("X-Forwarded-Protocol", "ssl"),
         ("X-Forwarded-Ssl", "on"),
@@ -180,7 +180,7 @@ def test_a_client_can_not_contradict_nginx(proxy: Endpoint) -> None:
         assert proxy.get("/version", headers={name: value}).status_code == 200
 
 
-def test_a_slow_client_keeps_no_worker_waiting(proxy: Endpoint) -> None:
+def test_a_slow_client_does_not_block_the_worker(proxy: Endpoint) -> None:
     data = picture()
     with proxy.connection() as slow:
         slow.sendall(
@@ -193,7 +193,7 @@ def test_a_slow_client_keeps_no_worker_waiting(proxy: Endpoint) -> None:
     assert answer.status == 201
 
 
-def test_a_service_that_is_down_is_told_in_the_form_of_the_interface(proxy: Endpoint, service: Service) -> None:
+def test_a_stopped_service_is_reported_as_503_in_json(proxy: Endpoint, service: Service) -> None:
     assert service.stop() == 0
     answer = proxy.get("/version")
     assert (answer.status_code, answer.json()["error_code"]) == (503, 13905)

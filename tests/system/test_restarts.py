@@ -1,4 +1,4 @@
-"""Stops, reloads, draining and hung workers: what was accepted is answered."""
+"""Stops, reloads, draining and hung workers. The service completes each accepted request."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ GET = b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Upload:
-    """An upload of which the service has the first bytes."""
+    """A started upload. The client has sent its headers and first bytes."""
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
@@ -46,30 +46,30 @@ class Upload:
 
 @contextmanager
 def load(proxy: Endpoint) -> Iterator[Counter[object]]:
-    """Save and read pictures all the time, and count what comes of it."""
-    seen, over, body = Counter[object](), threading.Event(), picture()
+    """Save and read images continuously. Count the statuses and the errors."""
+    results, stopped, body = Counter[object](), threading.Event(), picture()
 
     def work() -> None:
-        while not over.wait(0.05):  # the rest of the machine has work to do, too
+        while not stopped.wait(0.05):  # leave time for other processes
             try:
                 saved = proxy.post(IMAGES, body)
-                seen[saved.status_code] += 1
+                results[saved.status_code] += 1
                 if saved.status_code == 201:
-                    seen[proxy.get(saved.json()["url"]).status_code] += 1
+                    results[proxy.get(saved.json()["url"]).status_code] += 1
             except requests.RequestException as ex:
-                seen[repr(ex)] += 1
+                results[repr(ex)] += 1
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        working = [pool.submit(work) for _ in range(CLIENTS)]
-        wait_until(lambda: seen.total() > 2 * CLIENTS)
+        clients = [pool.submit(work) for _ in range(CLIENTS)]
+        wait_until(lambda: results.total() > 2 * CLIENTS)
         try:
-            yield seen
-            enough = seen.total() + 2 * CLIENTS
-            wait_until(lambda: seen.total() > enough)
+            yield results
+            enough = results.total() + 2 * CLIENTS
+            wait_until(lambda: results.total() > enough)
         finally:
-            over.set()
-    for worked in working:
-        worked.result()
+            stopped.set()
+    for client in clients:
+        client.result()
 
 
 def pids(service: Service) -> set[int]:
@@ -82,37 +82,37 @@ def reload(service: Service) -> None:
     wait_until(lambda: len(now := pids(service)) == len(before) and not now & before, 60)
 
 
-def test_reloads_and_restarts_behind_a_socket_that_stays_open_lose_no_request(tmp_path: Path) -> None:
+def test_reloads_and_restarts_with_a_systemd_socket_lose_no_request(tmp_path: Path) -> None:
     path = tmp_path / "systemd.sock"
     service = Service(tmp_path, HTTP__BIND=f"unix:{path}")
-    with socket.socket(socket.AF_UNIX) as service.given, nginx(tmp_path, f"unix:{path}") as proxy:
-        service.given.bind(str(path))
-        service.given.listen(100)
+    with socket.socket(socket.AF_UNIX) as service.systemd_socket, nginx(tmp_path, f"unix:{path}") as proxy:
+        service.systemd_socket.bind(str(path))
+        service.systemd_socket.listen(100)
         try:
             service.start()
             proxy.make_bucket()
-            with load(proxy) as seen:
+            with load(proxy) as results:
                 for number in range(RELOADS):
                     reload(service)
                     if number % 5 == 0:
                         assert service.stop() == 0
                         service.start()
-            assert seen.keys() == {200, 201}, seen
+            assert results.keys() == {200, 201}, results
         finally:
             service.end()
     assert path.exists()
     assert "Traceback" not in service.log()
 
 
-def test_a_socket_of_systemd_takes_the_place_of_the_setting(tmp_path: Path) -> None:
+def test_a_systemd_socket_overrides_the_bind_setting(tmp_path: Path) -> None:
     service = Service(tmp_path)
-    given = Endpoint(0)
-    with socket.create_server(("127.0.0.1", 0)) as service.given:
-        given.port = service.given.getsockname()[1]
+    endpoint = Endpoint(0)
+    with socket.create_server(("127.0.0.1", 0)) as service.systemd_socket:
+        endpoint.port = service.systemd_socket.getsockname()[1]
         try:
             for _ in range(2):
                 service.launch()
-                assert given.get("/version").status_code == 200
+                assert endpoint.get("/version").status_code == 200
                 with pytest.raises(requests.ConnectionError):
                     service.get("/version")
                 assert service.stop() == 0
@@ -120,14 +120,14 @@ def test_a_socket_of_systemd_takes_the_place_of_the_setting(tmp_path: Path) -> N
             service.end()
 
 
-def test_a_stop_gives_a_connection_the_time_to_speak(tmp_path: Path) -> None:
-    """nginx connects and then sends; in between the worker may take the connection, and be told to stop."""
+def test_a_stop_serves_a_connection_that_has_not_sent_its_request(tmp_path: Path) -> None:
+    """nginx connects before it sends a request. In between, the worker may accept the connection and get SIGTERM."""
     path = tmp_path / "http.sock"
     service = Service(tmp_path, HTTP__WORKERS=1, HTTP__BIND=f"unix:{path}")
     try:
         (worker,) = service.start().workers()
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(str(path))  # behind the connections that found out whether the service is ready
+            client.connect(str(path))  # queued behind the connections of the readiness check
             client.sendall(GET)
             assert read_answer(client)
         wait_until(lambda: len(worker.net_connections("unix")) == 1)
@@ -146,7 +146,7 @@ def test_a_stop_gives_a_connection_the_time_to_speak(tmp_path: Path) -> None:
         service.end()
 
 
-def test_a_reload_waits_no_longer_than_it_should_for_a_client_that_reads_slowly(tmp_path: Path) -> None:
+def test_a_reload_waits_for_a_slow_reader_only_until_the_timeout(tmp_path: Path) -> None:
     service = Service(tmp_path, HTTP__GRACEFUL_TIMEOUT=2, HTTP__REQUEST_TIMEOUT=5)
     try:
         service.start().make_bucket()
@@ -161,7 +161,7 @@ def test_a_reload_waits_no_longer_than_it_should_for_a_client_that_reads_slowly(
         service.end()
 
 
-def test_a_reload_waits_for_what_runs(start: Start) -> None:
+def test_a_reload_waits_for_running_requests(start: Start) -> None:
     service = start()
     service.make_bucket()
     with service.connection() as client:
@@ -186,15 +186,15 @@ def test_a_reload_waits_for_what_runs(start: Start) -> None:
         ('[LUNA_IMAGE_STORE_LOGGER]\nLOG_TO_FILE = true\nFOLDER_WITH_LOGS = "a\\u0000b"\n', "FOLDER_WITH_LOGS"),
         (f"[HTTP]\nGRACEFUL_TIMEOUT = 1{'0' * 400}\n", "HTTP.GRACEFUL_TIMEOUT"),
     ],
-    ids=["value", "storage", "key", "file", "deep", "nul", "huge"],
+    ids=["value", "storage path", "unknown key", "syntax", "deep nesting", "nul", "huge number"],
 )
-def test_invalid_settings_are_refused_by_a_reload_and_the_service_goes_on(
+def test_a_reload_refuses_invalid_settings_and_the_service_continues(
     tmp_path: Path, command: tuple[str, ...], settings: str, reason: str
 ) -> None:
     path = tmp_path / "settings.toml"
     service = Service(tmp_path)
-    good = f'[LOCAL_STORAGE]\nPATH = "{service.root}"\n[OBJECTS]\nMAX_SIZE = 111\n'
-    path.write_text(good)
+    valid = f'[LOCAL_STORAGE]\nPATH = "{service.root}"\n[OBJECTS]\nMAX_SIZE = 111\n'
+    path.write_text(valid)
     del service.environment["LUNA_IMAGE_STORE__LOCAL_STORAGE__PATH"]
     service.environment["LUNA_IMAGE_STORE_CONFIG"] = str(path)
     limit = lambda: service.get("/config").json()["OBJECTS"]["MAX_SIZE"]  # noqa: E731
@@ -204,17 +204,17 @@ def test_invalid_settings_are_refused_by_a_reload_and_the_service_goes_on(
         service.signal(signal.SIGHUP)
         wait_until(lambda: "reload refused, still running with the previous settings: " in service.log())
         assert reason in service.log()
-        service.workers()[0].kill()  # its successor has the previous settings too
+        service.workers()[0].kill()  # the new worker has the previous settings too
         for _ in range(10):
             assert limit() == 111
-        path.write_text(good.replace("111", "222"))
+        path.write_text(valid.replace("111", "222"))
         service.signal(signal.SIGHUP)
         wait_until(lambda: limit() == 222, 60)
     finally:
         service.end()
 
 
-def test_a_worker_that_ends_while_the_storage_fails_is_replaced(start: Start) -> None:
+def test_a_killed_worker_is_replaced_while_the_storage_fails(start: Start) -> None:
     service = start()
     service.make_bucket()
     url = service.post(IMAGES, picture()).json()["url"]
@@ -231,27 +231,27 @@ def test_a_worker_that_ends_while_the_storage_fails_is_replaced(start: Start) ->
     assert service.get(url).status_code == 200
 
 
-def test_a_worker_that_starts_without_the_mount_makes_no_new_storage(start: Start) -> None:
+def test_a_worker_that_starts_without_the_mount_creates_no_new_storage(start: Start) -> None:
     service = start()
     service.make_bucket()
-    away = service.root.with_name("away")
-    service.root.rename(away)
+    moved = service.root.with_name("moved")
+    service.root.rename(moved)
     before = pids(service)
     for worker in service.workers():
         worker.kill()
     wait_until(lambda: len(now := pids(service)) == 2 and not now & before)
     assert service.get("/1/buckets").status_code == 503
     assert service.post("/1/buckets?bucket=new").status_code == 503
-    service.root.mkdir()  # the place of the mount
+    service.root.mkdir()  # the empty mount point
     assert service.get("/1/buckets").status_code == 503
     service.signal(signal.SIGHUP)
     wait_until(lambda: "reload refused" in service.log())
     service.root.rmdir()
-    away.rename(service.root)
+    moved.rename(service.root)
     assert service.get("/1/buckets").json() == ["pictures"]
 
 
-def test_a_reload_may_move_from_s3_to_a_disk(tmp_path: Path) -> None:
+def test_a_reload_can_change_the_storage_from_s3_to_disk(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     service = Service(tmp_path)
     service.environment["LUNA_IMAGE_STORE_CONFIG"] = str(path)
@@ -267,12 +267,12 @@ def test_a_reload_may_move_from_s3_to_a_disk(tmp_path: Path) -> None:
         service.end()
 
 
-def test_the_storage_is_for_the_service_and_its_group(start: Start) -> None:
+def test_other_users_have_no_access_to_the_storage(start: Start) -> None:
     service = start()
     assert stat.S_IMODE(service.root.stat().st_mode) & 0o007 == 0
 
 
-def test_a_reload_keeps_the_address(tmp_path: Path) -> None:
+def test_a_reload_does_not_change_the_address(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     service = Service(tmp_path)
     del service.environment["LUNA_IMAGE_STORE__HTTP__BIND"]
@@ -287,7 +287,7 @@ def test_a_reload_keeps_the_address(tmp_path: Path) -> None:
         service.end()
 
 
-def test_a_service_drains_while_its_file_exists(start: Start, tmp_path: Path) -> None:
+def test_the_service_drains_while_the_drain_file_exists(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "draining"
     file.touch()
     service = start(HTTP__DRAIN_FILE=file, HTTP__DRAIN_TIME=1)
@@ -311,15 +311,15 @@ def test_a_service_drains_while_its_file_exists(start: Start, tmp_path: Path) ->
     assert service.get("/readyz").status_code == 200
 
 
-def test_a_drain_file_that_cannot_be_made_is_reported(start: Start) -> None:
+def test_a_drain_file_that_cannot_be_created_is_reported(start: Start) -> None:
     service = start()
     service.environment["LUNA_IMAGE_STORE__HTTP__DRAIN_FILE"] = "/dev/null/draining"
-    tried = service.run(*DRAIN)
-    assert tried.returncode == 2
-    assert "HTTP.DRAIN_FILE: " in tried.stderr
+    result = service.run(*DRAIN)
+    assert result.returncode == 2
+    assert "HTTP.DRAIN_FILE: " in result.stderr
 
 
-def test_a_stop_waits_for_what_runs(start: Start) -> None:
+def test_a_stop_waits_for_running_requests(start: Start) -> None:
     service = start()
     service.make_bucket()
     with service.connection() as client:
@@ -346,7 +346,7 @@ def test_a_killed_master_leaves_its_port_free(start: Start) -> None:
     assert service.get("/1/buckets").json() == ["pictures"]
 
 
-def test_a_hung_worker_is_replaced_while_the_others_serve(start: Start) -> None:
+def test_a_hung_worker_is_replaced_while_the_others_serve_requests(start: Start) -> None:
     service = start(HTTP__REQUEST_TIMEOUT=2)
     wait_until(lambda: service.get("/readyz").status_code == 200)
     hung = service.workers()[0]
@@ -356,7 +356,7 @@ def test_a_hung_worker_is_replaced_while_the_others_serve(start: Start) -> None:
     assert "WORKER TIMEOUT" in service.log()
 
 
-def test_systemd_is_told_that_the_service_is_ready(tmp_path: Path) -> None:
+def test_the_service_notifies_systemd_when_it_is_ready(tmp_path: Path) -> None:
     service = Service(tmp_path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
@@ -369,12 +369,12 @@ def test_systemd_is_told_that_the_service_is_ready(tmp_path: Path) -> None:
             service.end()
 
 
-def test_a_start_can_be_tried_out(start: Start, tmp_path: Path) -> None:
-    """Also beside a service that works on the same storage and has the port."""
+def test_serve_check_validates_the_settings_without_a_start(start: Start, tmp_path: Path) -> None:
+    """The check works while a service uses the same storage and port."""
     service = start()
     assert service.run(*SERVE, "--check").stdout == "OK\n"
     service.environment["LUNA_IMAGE_STORE__LOCAL_STORAGE__PATH"] = "/dev/null/storage"
-    tried = service.run(*SERVE, "--check")
-    assert tried.returncode == 1
-    assert "/dev/null/storage" in tried.stderr
+    result = service.run(*SERVE, "--check")
+    assert result.returncode == 1
+    assert "/dev/null/storage" in result.stderr
     assert service.run(str(BIN / "luna-image-store"), "serve", "--check", "--config", "missing.toml").returncode == 1

@@ -1,4 +1,4 @@
-"""The command, its log, its signals, and how it refuses to start."""
+"""The serve command: its log, its signals, and refusals to start."""
 
 import json
 import re
@@ -17,7 +17,7 @@ UUID = "[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}"
 REQUEST_ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 
 
-def keep_a_png(service: Service) -> dict[str, str]:
+def save_png(service: Service) -> dict[str, str]:
     service.make_bucket()
     answer = service.post("/1/buckets/pictures/images", picture(300, 200, "PNG"), headers={"Luna-Request-Id": REQUEST_ID})
     assert answer.status_code == 201
@@ -26,43 +26,43 @@ def keep_a_png(service: Service) -> dict[str, str]:
 
 
 @on_disk_and_s3
-def test_keeps_a_png_and_gives_the_jpeg_and_four_previews(start: Start) -> None:
+def test_a_png_is_stored_as_a_jpeg_with_four_previews(start: Start) -> None:
     service = start()
-    kept = keep_a_png(service)
-    assert re.fullmatch(UUID, kept["image_id"])
-    jpeg = service.get(kept["url"])
+    image = save_png(service)
+    assert re.fullmatch(UUID, image["image_id"])
+    jpeg = service.get(image["url"])
     assert jpeg.headers["Content-Type"] == "image/jpeg"
     assert size_of(jpeg.content) == (300, 200)
-    assert [size_of(service.get(kept[f"url{size}"]).content)[0] for size in (32, 64, 96, 160)] == [32, 64, 96, 160]
+    assert [size_of(service.get(image[f"url{size}"]).content)[0] for size in (32, 64, 96, 160)] == [32, 64, 96, 160]
 
 
 @on_disk_and_s3
-def test_serves_under_gunicorn_with_the_configuration_of_the_repository(start: Start) -> None:
+def test_gunicorn_serves_with_the_configuration_file(start: Start) -> None:
     service = start(str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "luna_image_store.wsgi:application")
-    assert size_of(service.get(keep_a_png(service)["url"]).content) == (300, 200)
+    assert size_of(service.get(save_png(service)["url"]).content) == (300, 200)
     assert service.stop() == 0
 
 
 @on_disk_and_s3
-def test_keeps_what_it_has_over_a_restart(start: Start) -> None:
+def test_images_survive_a_restart(start: Start) -> None:
     service = start()
-    kept = keep_a_png(service)
-    before = service.get(kept["url"]).content
+    image = save_png(service)
+    before = service.get(image["url"]).content
     assert service.stop() == 0
     service.start()
-    assert service.get(kept["url"]).content == before
+    assert service.get(image["url"]).content == before
 
 
-def test_logs_a_line_per_request(start: Start) -> None:
+def test_the_log_has_a_line_per_request(start: Start) -> None:
     service = start()
-    keep_a_png(service)
+    save_png(service)
     line = f"(?m)^[0-9-]{{10}}T[0-9:.]+[+-][0-9:]+ INFO {REQUEST_ID} POST /1/buckets/{{bucket}}/images 201 [0-9]+ bytes 0.[0-9]+ s$"
     assert re.search(line.replace("{bucket}", re.escape("{bucket}")), service.log())
 
 
-def test_logs_json_objects(start: Start) -> None:
+def test_log_lines_can_be_json_objects(start: Start) -> None:
     service = start(LUNA_IMAGE_STORE_LOGGER__FORMAT="json", LUNA_IMAGE_STORE_LOGGER__LOG_TIME="UTC")
-    keep_a_png(service)
+    save_png(service)
     lines = [json.loads(line) for line in service.log().splitlines()]
     (line,) = (line for line in lines if line["request_id"] == REQUEST_ID)
     assert line.items() >= {"method": "POST", "route": "/1/buckets/{bucket}/images", "status": 201, "levelname": "INFO"}.items()
@@ -71,15 +71,15 @@ def test_logs_json_objects(start: Start) -> None:
     assert line["asctime"].endswith("+00:00")
 
 
-def test_logs_to_a_file(start: Start, tmp_path: Path) -> None:
+def test_the_log_can_be_a_file(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
     service = start(LUNA_IMAGE_STORE_LOGGER__LOG_TO_FILE=True, LUNA_IMAGE_STORE_LOGGER__FOLDER_WITH_LOGS=folder)
-    keep_a_png(service)
+    save_png(service)
     assert REQUEST_ID in (folder / "luna-image-store.log").read_text()
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "reason"),
     [
         ({"HTTP__COLOUR": "red"}, "HTTP__COLOUR"),
         ({"HTTP__WORKERS": "many"}, "HTTP.WORKERS"),
@@ -98,38 +98,38 @@ def test_logs_to_a_file(start: Start, tmp_path: Path) -> None:
         ({"HTTP__BIND": "192.0.2.1:5020"}, "192.0.2.1"),
     ],
 )
-def test_refuses_to_start_and_names_the_reason(tmp_path: Path, settings: dict[str, object], named: str) -> None:
-    refuses(tmp_path, named, settings)
+def test_the_start_fails_and_the_error_has_the_reason(tmp_path: Path, settings: dict[str, object], reason: str) -> None:
+    check_refusal(tmp_path, reason, settings)
 
 
-def refuses(tmp_path: Path, named: str, settings: dict[str, object], *command: str) -> str:
+def check_refusal(tmp_path: Path, reason: str, settings: dict[str, object], *command: str) -> str:
     environment = Service(tmp_path, **settings).environment
-    ended = subprocess.run(command or SERVE, env=environment, capture_output=True, text=True, timeout=20)
-    assert ended.returncode != 0
-    assert named in ended.stderr + ended.stdout
-    assert "Traceback" not in ended.stderr + ended.stdout
-    return ended.stderr
+    result = subprocess.run(command or SERVE, env=environment, capture_output=True, text=True, timeout=20)
+    assert result.returncode != 0
+    assert reason in result.stderr + result.stdout
+    assert "Traceback" not in result.stderr + result.stdout
+    return result.stderr
 
 
-def test_names_the_variable_that_a_bad_value_came_from(tmp_path: Path) -> None:
-    message = refuses(tmp_path, "HTTP.WORKERS", {"HTTP__WORKERS": -1})
+def test_the_error_has_the_variable_of_an_invalid_value(tmp_path: Path) -> None:
+    message = check_refusal(tmp_path, "HTTP.WORKERS", {"HTTP__WORKERS": -1})
     assert "LUNA_IMAGE_STORE__HTTP__WORKERS" in message
     assert "LUNA_IMAGE_STORE__HTTP__BIND" not in message
 
 
-def test_refuses_a_settings_file_that_is_missing(tmp_path: Path) -> None:
-    refuses(tmp_path, "missing.toml", {}, *SERVE, "--config", str(tmp_path / "missing.toml"))
+def test_the_start_fails_if_the_settings_file_is_missing(tmp_path: Path) -> None:
+    check_refusal(tmp_path, "missing.toml", {}, *SERVE, "--config", str(tmp_path / "missing.toml"))
 
 
 @on_disk_and_s3
-def test_ends_after_the_running_request(start: Start) -> None:
+def test_a_stop_completes_the_running_request(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
     body = picture()
     head = b"POST /1/buckets/pictures/images HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
     with service.connection() as client:
         client.sendall(head + body[:100])
-        wait_until(lambda: len(service.workers()[0].net_connections()) > 1)  # the worker has taken it
+        wait_until(lambda: len(service.workers()[0].net_connections()) > 1)  # the worker has accepted the connection
         service.signal(signal.SIGTERM)
         wait_until(lambda: "term" in service.log())
         client.sendall(body[100:])
@@ -148,7 +148,7 @@ def settings_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_reads_the_settings_again_on_sighup(start: Start, settings_file: Path) -> None:
+def test_sighup_reloads_the_settings(start: Start, settings_file: Path) -> None:
     service = start(*SERVE, "--config", str(settings_file))
     service.make_bucket()
     assert service.post("/1/buckets/pictures/images", picture()).status_code == 413
@@ -161,20 +161,22 @@ def test_reads_the_settings_again_on_sighup(start: Start, settings_file: Path) -
 
 
 @pytest.mark.parametrize(
-    ("bad", "named"), [("[IMAGES]\nMAX_SIZE = 'huge'\n", "IMAGES.MAX_SIZE"), ("[OBJECTS]\nMAX_SIZE = 1.5\n", "OBJECTS.MAX_SIZE")]
+    ("content", "name"), [("[IMAGES]\nMAX_SIZE = 'huge'\n", "IMAGES.MAX_SIZE"), ("[OBJECTS]\nMAX_SIZE = 1.5\n", "OBJECTS.MAX_SIZE")]
 )
-def test_goes_on_with_the_old_settings_when_sighup_finds_bad_ones(start: Start, settings_file: Path, bad: str, named: str) -> None:
+def test_sighup_with_invalid_settings_keeps_the_previous_settings(
+    start: Start, settings_file: Path, content: str, name: str
+) -> None:
     service = start(*SERVE, "--config", str(settings_file))
-    settings_file.write_text(bad)
+    settings_file.write_text(content)
     service.signal(signal.SIGHUP)
-    wait_until(lambda: named in service.log())
+    wait_until(lambda: name in service.log())
     assert service.get("/version").status_code == 200
     assert service.get("/config").json()["IMAGES"]["MAX_SIZE"] == 1000
     assert service.stop() == 0
 
 
-def test_a_worker_keeps_its_memory_for_the_next_picture(start: Start) -> None:
-    """To give it back, and to fault in each page anew, took a sixth of the time of a save."""
+def test_a_worker_keeps_its_memory_for_the_next_image(start: Start) -> None:
+    """Freed memory causes page faults at the next save. They took a sixth of the time of a save."""
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
     (worker,) = service.workers()
@@ -186,7 +188,7 @@ def test_a_worker_keeps_its_memory_for_the_next_picture(start: Start) -> None:
         for _ in range(times):
             assert service.post("/1/buckets/pictures/images", large).status_code == 201
 
-    large = picture(640, 427) + bytes(100_000)  # what comes after the picture is kept with it
+    large = picture(640, 427) + bytes(100_000)  # bytes after the end of the image are stored too
     save(10)
     before = page_faults()
     save(20)

@@ -1,4 +1,4 @@
-"""Traces: what reaches a receiver of OpenTelemetry's protocol."""
+"""Traces that reach a receiver of OpenTelemetry's protocol."""
 
 import subprocess
 import threading
@@ -17,11 +17,11 @@ from .service import BIN, Service
 
 REQUEST_ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
-CALLER = {"Luna-Request-Id": REQUEST_ID, "traceparent": f"00-{TRACE_ID}-b7ad6b7169203331-01"}
+CLIENT = {"Luna-Request-Id": REQUEST_ID, "traceparent": f"00-{TRACE_ID}-b7ad6b7169203331-01"}
 
 
 class Receiver(ThreadingHTTPServer):
-    """Keeps the spans that it is sent, with their resource."""
+    """A server that records the spans that it receives, with their resource."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -29,7 +29,7 @@ class Receiver(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def attributes(self, name: str) -> dict[str, Any]:
-        """Give what a span says that there is one of."""
+        """Return the attributes of the only span with this name."""
         ((_, span),) = (found for found in self.spans if found[1].name == name)
         return attributes(span)
 
@@ -48,8 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def attributes(tagged: Any) -> dict[str, Any]:
-    return {pair.key: pair.value.string_value or pair.value.int_value for pair in tagged.attributes}
+def attributes(item: Any) -> dict[str, Any]:
+    return {pair.key: pair.value.string_value or pair.value.int_value for pair in item.attributes}
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 @on_disk_and_s3
-def test_requests_and_calls_to_s3_are_spans_of_the_callers_trace(start: Start, receiver: Receiver) -> None:
+def test_requests_and_s3_calls_are_spans_in_the_trace_of_the_client(start: Start, receiver: Receiver) -> None:
     service = start(TRACING__ENABLED=True)
     service.make_bucket()
-    service.post("/1/buckets/pictures/images", picture(), headers=CALLER)
+    service.post("/1/buckets/pictures/images", picture(), headers=CLIENT)
     service.get("/1/buckets/no-such/images/8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a")
     assert service.stop() == 0  # the last spans are sent at the end of the workers
     saved = receiver.attributes("POST /1/buckets/{bucket}/images")
@@ -72,12 +72,12 @@ def test_requests_and_calls_to_s3_are_spans_of_the_callers_trace(start: Start, r
     missing = receiver.attributes("GET /1/buckets/{bucket}/images/{image_id}")
     assert missing["http.status_code"] == 404
     assert {resource["service.name"] for resource, _ in receiver.spans} == {"luna-image-store"}
-    of_caller = {span.name for _, span in receiver.spans if span.trace_id.hex() == TRACE_ID}
+    of_client = {span.name for _, span in receiver.spans if span.trace_id.hex() == TRACE_ID}
     on_s3 = service.environment.get("LUNA_IMAGE_STORE__STORAGE__TYPE") == "s3"
-    assert of_caller == {"POST /1/buckets/{bucket}/images", *(["S3.PutObject"] if on_s3 else [])}
+    assert of_client == {"POST /1/buckets/{bucket}/images", *(["S3.PutObject"] if on_s3 else [])}
 
 
-def test_a_receiver_that_is_gone_holds_up_neither_requests_nor_the_end(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_receiver_delays_neither_requests_nor_the_stop(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     service = start(TRACING__ENABLED=True)
@@ -85,10 +85,10 @@ def test_a_receiver_that_is_gone_holds_up_neither_requests_nor_the_end(start: St
     assert service.stop() == 0
 
 
-def test_the_missing_extra_stops_the_start_and_is_named(tmp_path: Path) -> None:
+def test_the_start_fails_with_a_hint_if_the_tracing_extra_is_missing(tmp_path: Path) -> None:
     code = "import sys; sys.modules['opentelemetry'] = None; from luna_image_store.cli import main; main(['serve'])"
     environment = Service(tmp_path, TRACING__ENABLED=True).environment
-    ended = subprocess.run((BIN / "python", "-c", code), env=environment, capture_output=True, text=True, timeout=30)
-    assert ended.returncode != 0
-    assert "TRACING.ENABLED: install luna-image-store[tracing]" in ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stdout + ended.stderr
+    result = subprocess.run((BIN / "python", "-c", code), env=environment, capture_output=True, text=True, timeout=30)
+    assert result.returncode != 0
+    assert "TRACING.ENABLED: install luna-image-store[tracing]" in result.stdout + result.stderr
+    assert "Traceback" not in result.stdout + result.stderr

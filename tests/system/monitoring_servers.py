@@ -1,4 +1,4 @@
-"""What watches services, for real: Prometheus, and a server that takes points of InfluxDB."""
+"""Real monitoring servers: Prometheus, and VictoriaMetrics, which accepts points for InfluxDB."""
 
 import json
 import re
@@ -23,7 +23,7 @@ scrape_configs:
 
 
 def value(service: Endpoint, series: str) -> float:
-    """Read a series from the page; 0 where it is not there yet."""
+    """Return the value of a series on `/metrics`, or 0 if the page does not have the series."""
     answer = service.get("/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -33,7 +33,7 @@ def value(service: Endpoint, series: str) -> float:
 
 @contextmanager
 def running(*command: str, log: Path, port: int, ready: str) -> Iterator[Endpoint]:
-    """Run a server, and wait until it is ready to answer."""
+    """Run a server, and wait until the path `ready` returns 200."""
     endpoint = Endpoint(port)
 
     def is_ready() -> bool:
@@ -54,19 +54,19 @@ def running(*command: str, log: Path, port: int, ready: str) -> Iterator[Endpoin
 
 
 class Prometheus:
-    """Scrapes one service five times a second."""
+    """A Prometheus server that scrapes one service five times a second."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Give labels and values of what an expression selects now."""
+        """Return the labels and current values of the series that an expression selects."""
         answer = self._endpoint.get("/api/v1/query", params={"query": expression}).json()
         assert answer["status"] == "success", answer
         return [(found["metric"], float(found["value"][1])) for found in answer["data"]["result"]]
 
     def value(self, expression: str) -> float | None:
-        """Give the value of what selects one thing, or nothing."""
+        """Return the value of the first series that an expression selects, or None."""
         return next((value for _, value in self.query(expression)), None)
 
 
@@ -80,14 +80,14 @@ def prometheus(folder: Path, service: Endpoint) -> Iterator[Prometheus]:
 
 
 class VictoriaMetrics:
-    """Takes points of InfluxDB. It keeps numbers, not texts."""
+    """A server that accepts points for InfluxDB. It stores numbers, not strings."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.port = endpoint.port
         self._endpoint = endpoint
 
     def points(self, name: str) -> list[tuple[dict[str, str], float, float]]:
-        """Give tags, value and time in seconds of all points of a measurement and field."""
+        """Return tags, value and time in seconds of all points of a measurement and field."""
         self._endpoint.get("/internal/force_flush")
         lines = self._endpoint.get("/api/v1/export", params={"match[]": name}).text.splitlines()
         return [point for line in lines for point in _points(json.loads(line))]
