@@ -127,9 +127,8 @@ FAILURES = [
 def test_failed_save_leaves_no_data(start: Start, trace: Path, call: str, error: str, when: int, expected: tuple[int, int]) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
-    assert (
-        service.post("/1/buckets/pictures/images", b"no image").status_code == 400
-    )  # the first upload of a worker loads the decoders
+    # the first upload of a worker loads the decoders
+    assert service.post("/1/buckets/pictures/images", b"no image").status_code == 400
     workers = service.workers()
     assert put_with_failing_call(service, trace, call, error, when, picture()) == expected
     assert service.get(IMAGE).status_code == 404
