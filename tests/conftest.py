@@ -13,12 +13,12 @@ from tests.scripted_s3 import ScriptedServer
 
 from .swift import Swift
 
-hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile("no deadline", deadline=None)  # a slow test is not a failure
+hypothesis.settings.load_profile("no deadline")
 
 
 def pytest_make_parametrize_id(val):
-    """Name values that pytest would number or write out at length."""
+    """Return the id of a value that pytest would only number, or print in full."""
     return _shortened(_name_of(val)) if isinstance(val, (str, bytes, Mapping, tuple, list, Set)) else None
 
 
@@ -26,9 +26,9 @@ def _name_of(value):
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, Mapping):
-        return ", ".join(f"{_name_of(key)}={_name_of(of_it)}" for key, of_it in value.items()) or "none"
+        return ", ".join(f"{_name_of(key)}={_name_of(item)}" for key, item in value.items()) or "none"
     if isinstance(value, Set):
-        value = sorted(value, key=str)  # processes that share the tests must agree on their names
+        value = sorted(value, key=str)  # all processes of a test run need the same ids
     if isinstance(value, (tuple, list)):
         return ", ".join(map(_name_of, value)) or "none"
     return getattr(value, "__name__", None) or str(value)
@@ -62,7 +62,7 @@ def storage_on_moto(moto):
 
 @pytest.fixture
 def s3(moto):
-    """An S3 service without buckets."""
+    """Return an S3 service without buckets."""
     moto.clear()
     return moto
 
@@ -74,18 +74,18 @@ def scripted_server():
 
 
 @pytest.fixture
-def unable():
-    """Skip a test that this machine can't run; where everything must be tested, fail instead."""
+def cannot_run():
+    """Return a function that skips a test that this machine cannot run. In CI, it fails the test."""
     return pytest.fail if os.environ.get("CI") == "true" else pytest.skip
 
 
 @pytest.fixture
-def small(tmp_path, unable):
-    """Mount a small file system."""
+def small_disk(tmp_path, cannot_run):
+    """Mount a file system of 4 MiB."""
     path = tmp_path / "small"
     path.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=100", "tmpfs", path], capture_output=True).returncode:
-        unable("a file system can't be mounted here")
+        cannot_run("this user cannot mount a file system")
     yield path
     while path.is_mount():
         subprocess.run(["umount", "-l", path], check=True)
@@ -93,6 +93,6 @@ def small(tmp_path, unable):
 
 @pytest.fixture(scope="session")
 def swift(tmp_path_factory):
-    """An S3 server, started when the first test asks for it."""
+    """Start an S3 server for all tests."""
     with Swift(tmp_path_factory.mktemp("swift")) as swift:
         yield swift

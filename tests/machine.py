@@ -1,4 +1,4 @@
-"""What tests want of the machine: free ports, programs, and time."""
+"""Free ports, programs and waiting for the tests."""
 
 import os
 import random
@@ -14,34 +14,34 @@ import pytest
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60, pause: float = 0.01) -> Any:
-    """Return what the condition returns, once it is true."""
-    until = time.monotonic() + seconds
+    """Call `condition` deadline its result is true, and return the result. Raise TimeoutError after `seconds`."""
+    deadline = time.monotonic() + seconds
     while not (value := condition()):
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds} s")
         time.sleep(pause)
     return value
 
 
-def _my_ports() -> range:
-    """Give ports that no other process of this test run takes. Clients get theirs from above them, see ip_local_port_range."""
+def _own_ports() -> range:
+    """Return the ports of this process of the test run. The ports of clients are higher, see ip_local_port_range."""
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     return range(10_000 + 5_000 * number, 15_000 + 5_000 * number)
 
 
-_ports = cycle(random.sample(_my_ports(), 5_000))
+_ports = cycle(random.sample(_own_ports(), 5_000))
 
 
 def free_port() -> int:
-    """Find a port that nobody listens on, and that nothing else will take before it is used."""
+    """Return a port without a listener. No other process of the test run gets it."""
     while True:
         with suppress(OSError), socket.create_server(("127.0.0.1", port := next(_ports))):
             return port
 
 
-def need(possible: object, what: str) -> None:
-    """Skip where the machine lacks something; in CI nothing may be skipped unseen."""
-    if not possible:
+def need(is_available: object, what: str) -> None:
+    """Skip the test if the machine lacks `what`. In CI, fail it."""
+    if not is_available:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"this needs {what}")
 
 

@@ -1,4 +1,4 @@
-"""An S3 service to test with: moto, in a process of its own, spoken to over HTTP."""
+"""An S3 service for tests: moto in a separate process, over HTTP."""
 
 import re
 import subprocess
@@ -19,13 +19,13 @@ from tests.machine import wait_until
 
 REQUEST = re.compile(r"^request: ([A-Z]+ /(?!moto-api).*)", re.MULTILINE)
 LISTENING = re.compile(r"Running on (http://127\.0\.0\.1:[0-9]+)")
-REGION = "eu-central-1"  # in us-east-1 a bucket that exists can be made again
+REGION = "eu-central-1"  # in us-east-1, CreateBucket succeeds for an existing bucket
 KEYS = {"ACCESS_KEY_ID": "tester", "SECRET_ACCESS_KEY": "testing"}
 REPOSITORY = Path(__file__).parents[1]
 
 
 class Moto:
-    """A running moto; `log` is where it writes a line for each request."""
+    """A running moto. It writes a line for each request to `log`."""
 
     def __init__(self, log):
         self._log = log
@@ -34,46 +34,46 @@ class Moto:
         self.boto = client(self.url)
 
     def settings(self, **changed):
-        """Give the settings that lead here, as variables of the environment."""
-        given = {"ENDPOINT_URL": self.url, "REGION": REGION, **KEYS, **changed}
-        return {f"{PREFIX}STORAGE__TYPE": "s3", **{f"{PREFIX}S3__{key}": str(value) for key, value in given.items()}}
+        """Return the settings of a service that uses this S3 service, as environment variables."""
+        values = {"ENDPOINT_URL": self.url, "REGION": REGION, **KEYS, **changed}
+        return {f"{PREFIX}STORAGE__TYPE": "s3", **{f"{PREFIX}S3__{key}": str(value) for key, value in values.items()}}
 
     def clear(self):
-        """Forget all buckets."""
+        """Delete all buckets."""
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
 
     def requests(self):
-        """List the requests that came since this was last asked, as method and path."""
+        """Return the requests since the last call, as method and path."""
         text = self._log.read_text("utf-8")
         text, self._seen = text[self._seen :], len(text)
         return REQUEST.findall(text)
 
 
-class KeptObject:
-    """An object on S3, with what tests use of a file."""
+class StoredObject:
+    """An S3 object with the methods of a path that tests use."""
 
     def __init__(self, boto, bucket, name):
         self._boto = boto
-        self._place = {"Bucket": bucket, "Key": name}
+        self._address = {"Bucket": bucket, "Key": name}
 
     def exists(self):
         try:
-            self._boto.head_object(**self._place)
+            self._boto.head_object(**self._address)
         except ClientError:
             return False
         return True
 
     def read_bytes(self):
-        return self._boto.get_object(**self._place)["Body"].read()
+        return self._boto.get_object(**self._address)["Body"].read()
 
     def write_bytes(self, data):
-        """Replace the bytes alone."""
-        metadata = self._boto.head_object(**self._place)["Metadata"]
-        self._boto.put_object(**self._place, Body=data, Metadata=metadata)
+        """Replace the bytes, but not the metadata."""
+        metadata = self._boto.head_object(**self._address)["Metadata"]
+        self._boto.put_object(**self._address, Body=data, Metadata=metadata)
 
 
 def client(url):
-    """Make a client of boto3 that knows nothing of ours."""
+    """Return a client of boto3 with default settings."""
     keys = {"aws_access_key_id": KEYS["ACCESS_KEY_ID"], "aws_secret_access_key": KEYS["SECRET_ACCESS_KEY"]}
     return boto3.session.Session().client(
         "s3", endpoint_url=url, region_name=REGION, config=Config(retries={"max_attempts": 0}), **keys
@@ -96,19 +96,19 @@ def running(folder):
 
 
 def serve():
-    """Serve until terminated. Each request is told before it is answered, and in one piece, so that none can be missed.
+    """Serve until terminated. Each request is logged with one write before the response, so that no line is missing.
 
-    They are answered one after the other: moto's own data may be torn by two at the same time.
+    One request is served at a time: concurrent requests can corrupt the data of moto.
     """
-    moto, alone = DomainDispatcherApplication(create_backend_app), Lock()
+    moto, lock = DomainDispatcherApplication(create_backend_app), Lock()
 
-    def told(environ, start_response):
+    def logged(environ, start_response):
         query = environ["QUERY_STRING"]
         print(f"request: {environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query and '?'}{query}\n", end="", flush=True)
-        with alone:
+        with lock:
             return moto(environ, start_response)
 
-    run_simple("127.0.0.1", 0, told, threaded=True)
+    run_simple("127.0.0.1", 0, logged, threaded=True)
 
 
 if __name__ == "__main__":

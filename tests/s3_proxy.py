@@ -1,4 +1,4 @@
-"""A proxy between the service and S3 that counts requests, and does what bad networks and servers do."""
+"""A proxy between the service and S3 that records requests, and simulates failures of networks and servers."""
 
 import http.client
 import io
@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 from .machine import free_port
 
 STEP = 64 * 1024
-ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>As the test wants it.</Message></Error>'
+ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>An error of the test.</Message></Error>'
 Read = Callable[[int], bytes]
 Write = Callable[[bytes], object]
 
 
 class End(Enum):
-    """How a transfer comes to its end before its time."""
+    """How a transfer ends early."""
 
     RESET = "reset"
     CLOSE = "close"
@@ -30,24 +30,24 @@ class End(Enum):
 
 
 class At(Enum):
-    """Where on its way a request meets its fault."""
+    """The part of an exchange in which a request fails."""
 
     REQUEST = "request"
-    ANSWER = "answer"
-    BODY = "body of the answer"
+    RESPONSE = "response"
+    BODY = "body of the response"
 
 
-class Broken(Exception):
-    """A transfer was ended."""
+class Ended(Exception):
+    """The transfer ended early."""
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What goes wrong with requests whose lines, such as `PUT /bucket/key`, have a match of `where`.
+class Failure:
+    """A failure of requests. `where` is a pattern for their lines, such as `PUT /bucket/key`.
 
-    The first `skip` of them pass, and meet nothing; so do those after the next `times`. The others wait for `delay` seconds. Then
-    they may be answered with `status` and `code`, and go no further. Or they come to an `end`: `after` some bytes of their own
-    body, or of that of the answer, which must have as many; or when the answer is due.
+    The first `skip` requests succeed, the next `times` fail, and later ones succeed. A failing request waits for `delay` seconds.
+    With `status` and `code`, the proxy sends this error. With `end`, the transfer ends early: before the response, or `after` this
+    number of bytes of the body of the request or of the response. A shorter body does not fail.
     """
 
     delay: float = 0
@@ -62,15 +62,15 @@ class Fault:
 
 
 class S3Proxy:
-    """Stands before one S3 server; `requests` are the lines of the requests that came, faulty ones too."""
+    """A proxy for one S3 server. `requests` has the lines of all requests, including failed ones."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream = urlsplit(upstream).netloc
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.requests: list[str] = []
-        self._fault: Fault | None = None
-        self._met = 0
+        self._failure: Failure | None = None
+        self._matched = 0
         self.is_over = threading.Event()
         self._server: ThreadingHTTPServer | None = None
 
@@ -82,7 +82,7 @@ class S3Proxy:
         self.close()
 
     def open(self) -> None:
-        """Take connections, on the same port as ever."""
+        """Accept connections, always on the same port."""
         if self._server:
             return
         self._server = Server(("127.0.0.1", self.port), type("Bound", (Exchange,), {"proxy": self}))
@@ -105,113 +105,113 @@ class S3Proxy:
             self.open()
 
     @contextmanager
-    def broken(self, fault: Fault) -> Iterator[None]:
-        self._fault, self._met = fault, 0
+    def failing(self, failure: Failure) -> Iterator[None]:
+        self._failure, self._matched = failure, 0
         self.is_over.clear()
         try:
             yield
         finally:
-            self._fault = None
+            self._failure = None
             self.is_over.set()
 
-    def meet(self, line: str) -> Fault:
-        """Take down a request, and give the fault that awaits it; one that does nothing if there is none."""
+    def record(self, line: str) -> Failure:
+        """Record a request, and return its failure. The default `Failure()` does nothing."""
         self.requests.append(line)
-        fault = self._fault
-        if fault is None or not re.search(fault.where, line):
-            return Fault()
-        self._met += 1
-        return fault if fault.skip < self._met <= fault.skip + fault.times else Fault()
+        failure = self._failure
+        if failure is None or not re.search(failure.where, line):
+            return Failure()
+        self._matched += 1
+        return failure if failure.skip < self._matched <= failure.skip + failure.times else Failure()
 
     @contextmanager
-    def counted(self) -> Iterator[list[str]]:
-        """Collect the lines of the requests that come meanwhile."""
-        seen, lines = len(self.requests), list[str]()
+    def recorded(self) -> Iterator[list[str]]:
+        """Collect the lines of the requests during the context."""
+        start, lines = len(self.requests), list[str]()
         yield lines
-        lines += self.requests[seen:]
+        lines += self.requests[start:]
 
 
 class Server(ThreadingHTTPServer):
-    """Leaves connections to their exchanges, which know how to end them."""
+    """Does not shut down connections: their exchanges end them."""
 
     def shutdown_request(self, request: object) -> None:
         assert isinstance(request, socket.socket)
         request.close()
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing of connections that break: that is what is tested."""
+        """Print nothing: the tests close connections on purpose."""
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request and its answer, each way on a connection of its own."""
+    """One request and its response, with one connection to the client and one to S3."""
 
     proxy: S3Proxy
     protocol_version = "HTTP/1.1"
 
     def handle_one_request(self) -> None:
-        """Read one request and let no exception out; a connection is used once."""
-        with suppress(Broken, OSError, http.client.HTTPException):
+        """Handle one request without exceptions, and close the connection."""
+        with suppress(Ended, OSError, http.client.HTTPException):
             self.raw_requestline = self.rfile.readline(STEP)
             if self.raw_requestline and self.parse_request():
-                self._pass()
+                self._forward()
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     @property
     def _length(self) -> int:
         return int(self.headers.get("Content-Length", 0))
 
-    def _pass(self) -> None:
-        fault = self.proxy.meet(f"{self.command} {self.path}")
-        self.proxy.is_over.wait(fault.delay)
-        if fault.status:
-            self._answer(fault)
+    def _forward(self) -> None:
+        failure = self.proxy.record(f"{self.command} {self.path}")
+        self.proxy.is_over.wait(failure.delay)
+        if failure.status:
+            self._send_error(failure)
             return
-        if fault.at is At.REQUEST and not fault.after:
-            self._end(fault.end)  # nothing of it gets through
+        if failure.at is At.REQUEST and not failure.after:
+            self._end(failure.end)  # S3 receives nothing
         upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
         try:
-            self._send(upstream, fault)
-            answer = upstream.getresponse()
-            if fault.at is At.ANSWER:
-                self._end(fault.end)
-            self._receive(answer, fault)
+            self._send(upstream, failure)
+            response = upstream.getresponse()
+            if failure.at is At.RESPONSE:
+                self._end(failure.end)
+            self._receive(response, failure)
         finally:
             upstream.close()
 
-    def _answer(self, fault: Fault) -> None:
+    def _send_error(self, failure: Failure) -> None:
         self._relay(self.rfile.read, len, self._length, None, 0)
-        body = ERROR.format(code=fault.code).encode()
-        self.send_response(fault.status)
+        body = ERROR.format(code=failure.code).encode()
+        self.send_response(failure.status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")  # else the next request might go out on it while it is being closed
+        self.send_header("Connection", "close")  # the client must not use a connection that is being closed
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def _send(self, upstream: http.client.HTTPConnection, fault: Fault) -> None:
+    def _send(self, upstream: http.client.HTTPConnection, failure: Failure) -> None:
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             if name.lower() not in ("expect", "connection"):
                 upstream.putheader(name, value)
         upstream.endheaders()
-        self._relay(self.rfile.read, upstream.send, self._length, fault.end if fault.at is At.REQUEST else None, fault.after)
+        self._relay(self.rfile.read, upstream.send, self._length, failure.end if failure.at is At.REQUEST else None, failure.after)
 
-    def _receive(self, answer: http.client.HTTPResponse, fault: Fault) -> None:
-        whole = None if answer.length is not None else answer.read()  # chunked: it is short
-        self.send_response_only(answer.status, answer.reason)
-        for name, value in answer.getheaders():
+    def _receive(self, response: http.client.HTTPResponse, failure: Failure) -> None:
+        body = None if response.length is not None else response.read()  # a chunked body is short
+        self.send_response_only(response.status, response.reason)
+        for name, value in response.getheaders():
             if name.lower() not in ("connection", "transfer-encoding"):
                 self.send_header(name, value)
         self.send_header("Connection", "close")
-        if whole is not None:
-            self.send_header("Content-Length", str(len(whole)))
+        if body is not None:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        read, length = (answer.read, answer.length or 0) if whole is None else (io.BytesIO(whole).read, len(whole))
-        self._relay(read, self.wfile.write, length, fault.end if fault.at is At.BODY else None, fault.after)
+        read, length = (response.read, response.length or 0) if body is None else (io.BytesIO(body).read, len(body))
+        self._relay(read, self.wfile.write, length, failure.end if failure.at is At.BODY else None, failure.after)
 
     def _relay(self, read: Read, write: Write, length: int, end: End | None, after: int) -> None:
         end = end if length >= after else None
@@ -219,7 +219,7 @@ class Exchange(BaseHTTPRequestHandler):
         while left > 0:
             data = read(min(STEP, left))
             if not data:
-                raise Broken
+                raise Ended
             write(data)
             left -= len(data)
         if end:
@@ -230,4 +230,4 @@ class Exchange(BaseHTTPRequestHandler):
             self.proxy.is_over.wait(60)
         elif end is End.RESET:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise Broken
+        raise Ended

@@ -1,4 +1,4 @@
-"""A server that answers as a test tells it to: what a broken S3, or a broken way to it, looks like."""
+"""An S3 server whose responses are scripted by a test, for failures of S3 and of the connection."""
 
 import re
 import socket
@@ -12,11 +12,11 @@ from luna_image_store.settings import PREFIX, load
 from luna_image_store.storage.s3.backend import S3Storage
 from luna_image_store.storage.s3.bucket_deletion import DEFAULT_LIMITS
 
-SECRET = "a-secret-that-nobody-may-see"
+SECRET = "a-secret-that-is-not-logged"
 
 
 class ScriptedServer(ThreadingTCPServer):
-    """Plays `play(client, method, path)` for each request, and closes the connection."""
+    """Calls `play(client, method, path)` for each request, and closes the connection."""
 
     daemon_threads = True
     block_on_close = False
@@ -50,7 +50,7 @@ class Handler(StreamRequestHandler):
 
 
 class Client:
-    """The connection of a client, and what can happen on it."""
+    """The connection of a client, with the events of a script."""
 
     def __init__(self, connection, ended):
         self._connection = connection
@@ -59,29 +59,29 @@ class Client:
     def send(self, data):
         self._connection.sendall(data)
 
-    def answer(self, status, body=b"", length=None, **headers):
-        """Send an answer; `length`: what it announces, where that is not the truth."""
-        given = {"Content-Length": len(body) if length is None else length, "Connection": "close", **headers}
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in given.items()), "", ""]
+    def respond(self, status, body=b"", length=None, **headers):
+        """Send a response. `length`: a wrong Content-Length."""
+        fields = {"Content-Length": len(body) if length is None else length, "Connection": "close", **headers}
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
         self.send("\r\n".join(lines).encode() + body)
 
     def refuse(self, status, code, method="GET"):
-        """Send an error of S3; HEAD has no body."""
+        """Send an error response of S3, without a body for HEAD."""
         body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-        self.answer(status, b"" if method == "HEAD" else body)
+        self.respond(status, b"" if method == "HEAD" else body)
 
     def reset(self):
-        """Break the connection off."""
+        """Reset the connection."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._connection.close()
 
     def hang(self):
-        """Say nothing until the test has ended."""
+        """Send nothing until the tests of the module have ended."""
         self._ended.wait(60)
 
 
-def storage_at(url, deletion=DEFAULT_LIMITS, **given):
-    """Make a storage that tries each request once."""
-    fixed = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": SECRET, "REGION": "us-east-1", "MAX_ATTEMPTS": 1, "ENDPOINT_URL": url}
-    settings = load(environ={f"{PREFIX}S3__{name}": str(value) for name, value in {**fixed, **given}.items()})
+def storage_at(url, deletion=DEFAULT_LIMITS, **changes):
+    """Return a storage that does not retry requests. `changes`: other settings of S3."""
+    defaults = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": SECRET, "REGION": "us-east-1", "MAX_ATTEMPTS": 1, "ENDPOINT_URL": url}
+    settings = load(environ={f"{PREFIX}S3__{name}": str(value) for name, value in {**defaults, **changes}.items()})
     return S3Storage(settings.s3, threads=2, deletion=deletion)

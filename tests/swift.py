@@ -1,6 +1,6 @@
-"""OpenStack Swift with its S3 interface, on loopback: a real S3 server for the tests, and for trying things out.
+"""OpenStack Swift with its S3 interface, on loopback: a real S3 server for tests and experiments.
 
-It is Debian's package python3-swift: the code without the services of the machine that the other packages of Swift bring.
+It is the Debian package python3-swift: the code only. The other packages of Swift install system services.
 """
 
 import os
@@ -21,14 +21,14 @@ from botocore.config import Config
 
 from .machine import free_port, need, wait_until
 
-PYTHON = "/usr/bin/python3"  # Debian's: ours does not see Debian's packages
+PYTHON = "/usr/bin/python3"  # of Debian: a virtual environment does not find Debian's packages
 SERVER = Path(__file__).with_name("swift_server.py")
 STORES = ("account", "container", "object")
-PAGE = 100  # objects in a listing: short, so that a few make several pages
-ACCOUNTS = 1000  # more than there are tests
-PORT = 5030  # for trying things out, so that settings stay good over a restart
+PAGE = 100  # objects in a page of a listing: few, so that tests get several pages
+ACCOUNTS = 1000  # more than tests
+PORT = 5030  # for experiments: settings stay valid after a restart
 
-# The times are those of a patient machine: a store that is busy must not be taken for one that is gone.
+# The timeouts are long, because a slow server must not seem to be missing.
 DEFAULT = """
 [DEFAULT]
 bind_ip = 127.0.0.1
@@ -88,23 +88,23 @@ USERS = "\n".join(f"user_test{number}_tester = testing .admin" for number in (""
 
 @dataclass(frozen=True)
 class Account:
-    """A name space of its own: no other account sees its buckets, nor has any of their names taken."""
+    """A separate namespace of buckets."""
 
     endpoint: str
     access_key: str = "test:tester"
     secret_key: str = "testing"
 
-    def by_way_of(self, endpoint: str) -> "Account":
+    def with_endpoint(self, endpoint: str) -> "Account":
         return replace(self, endpoint=endpoint)
 
     def client(self) -> Any:
-        """Give a client that sees what is there without asking the service."""
+        """Return a client that reads the stored data without the service."""
         config = Config(request_checksum_calculation="when_required", s3={"addressing_style": "path"}, max_pool_connections=20)
         keys = {"aws_access_key_id": self.access_key, "aws_secret_access_key": self.secret_key}
         return boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", config=config, **keys)
 
     def settings(self) -> Mapping[str, object]:
-        """Give the settings of a service that keeps its records here."""
+        """Return the settings of a service that stores its records in this account."""
         return {
             "STORAGE__TYPE": "s3",
             "S3__ENDPOINT_URL": self.endpoint,
@@ -116,7 +116,7 @@ class Account:
 
 
 class Swift:
-    """One Swift on one folder; may be started and stopped many times."""
+    """A Swift server with its data in one folder. It can be started and stopped many times."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self._folder = folder.resolve()
@@ -132,7 +132,7 @@ class Swift:
         self.stop()
 
     def fresh_account(self) -> Account:
-        """Give an account that nobody used, so that a test finds nothing of another's."""
+        """Return an unused account, without data of other tests."""
         return replace(self.account, access_key=f"test{next(self._numbers)}:tester")
 
     def start(self) -> "Swift":
@@ -157,7 +157,7 @@ class Swift:
             self._process = None
 
     def wait(self) -> None:
-        """Wait until it ends by itself: by a fault."""
+        """Wait until Swift ends because of an error."""
         assert self._process
         self._process.wait()
 
@@ -173,7 +173,7 @@ class Swift:
             need(False, f"extended attributes in {self._folder}")
 
     def _write_settings(self) -> list[int]:
-        """Write the settings of all servers, and give their ports."""
+        """Write the settings of all servers, and return their ports."""
         ports = {"proxy": self._port, **{store: free_port() for store in STORES}}
         (self._folder / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = luna\n")
         for name, port in ports.items():
@@ -190,20 +190,20 @@ def is_open(port: int) -> bool:
 
 
 def main(folder: str) -> None:
-    """Serve until Ctrl+C, and say how to use it."""
+    """Serve until Ctrl+C, and print how to use the server."""
     if is_open(PORT):
         sys.exit(f"port {PORT} is taken")
     try:
         with Swift(Path(folder), PORT) as swift:
-            print(f"Swift serves S3 on {swift.account.endpoint}. Its data and its log are in {folder}. Ctrl+C ends it.")
-            print("To let the service use it:\n")
+            print(f"Swift serves S3 on {swift.account.endpoint}. Its data and its log are in {folder}. Stop it with Ctrl+C.")
+            print("To use it with the service:\n")
             for key, value in swift.account.settings().items():
                 print(f"export LUNA_IMAGE_STORE__{key}={value}")
             print(flush=True)
             swift.wait()
             sys.exit(swift.log()[-2000:])
     except KeyboardInterrupt:
-        print("ended")
+        print("stopped")
     except pytest.skip.Exception as ex:
         sys.exit(str(ex))
 

@@ -1,6 +1,6 @@
-"""Runs the servers of OpenStack Swift on one disk. Debian's python3 runs this file, with its package python3-swift.
+"""Runs the servers of OpenStack Swift on one disk. Python of Debian runs this file, with the package python3-swift.
 
-The folder that is named has a file of settings per server, and `disk`. All ends when standard input does, or when one server falls.
+The argument is a folder with a settings file per server, and `disk`. If standard input closes or a server ends, all servers end.
 """
 
 import configparser
@@ -19,44 +19,44 @@ from swift.obj.server import global_conf_callback
 
 STORES = ("account", "container", "object")
 PART_POWER, REPLICAS = 4, 1
-DIES_WITH_ITS_PARENT = 1  # of prctl
+PR_SET_PDEATHSIG = 1  # see prctl(2)
 
 
 class NoCache:
-    """Stands where memcached would: tempauth insists on a cache. Without one, nothing is ever out of date."""
+    """A replacement for memcached, which tempauth requires. It stores nothing, so no data is stale."""
 
     def get(self, *_: Any, **__: Any) -> None:
-        """Know nothing."""
+        """Return nothing."""
 
     set = delete = get
 
 
 def without_cache(*_: Any, **__: Any) -> Callable[[Any], Any]:
-    """Make the filter that the proxy's settings name."""
+    """Return the filter for the settings of the proxy."""
 
-    def around(app: Any) -> Any:
+    def wrap(app: Any) -> Any:
         return lambda env, start_response: app({**env, "swift.cache": NoCache()}, start_response)
 
-    return around
+    return wrap
 
 
 def make_ring(folder: Path, store: str) -> None:
-    """Say where everything of this kind lies: on the one disk, behind the one server."""
+    """Write the ring of a store: one disk and one server."""
     settings = configparser.ConfigParser()
     settings.read(folder / f"{store}.conf")
     port = settings.getint("DEFAULT", "bind_port")
-    here: dict[str, Any] = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
+    address: dict[str, Any] = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}
     builder = RingBuilder(PART_POWER, REPLICAS, 0)
-    builder.add_dev({"region": 1, "zone": 1, "device": "disk", "weight": 1, "meta": "", **here})
+    builder.add_dev({"region": 1, "zone": 1, "device": "disk", "weight": 1, "meta": "", **address})
     builder.rebalance()
     builder.get_ring().save(str(folder / f"{store}.ring.gz"))
 
 
 def serve(folder: Path, server: str) -> None:
-    """Run one server in a process that doesn't outlive this one."""
+    """Run one server in a child process that ends with this process."""
     if os.fork():
         return
-    ctypes.CDLL(None).prctl(DIES_WITH_ITS_PARENT, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     options = {"global_conf_callback": global_conf_callback} if server == "object" else {}
     sys.exit(run_wsgi(str(folder / f"{server}.conf"), f"{server}-server", verbose=True, **options))
@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
     set_swift_dir(str(folder))
     for store in STORES:
         make_ring(folder, store)
-    signal.signal(signal.SIGCHLD, lambda *_: sys.exit("a server has fallen"))
+    signal.signal(signal.SIGCHLD, lambda *_: sys.exit("a server has ended"))
     for server in (*STORES, "proxy"):
         serve(folder, server)
     sys.stdin.read()

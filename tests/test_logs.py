@@ -12,7 +12,7 @@ import pytest
 from luna_image_store.app import create_app
 from luna_image_store.logs import FILE_NAME, configuration, request_id
 from luna_image_store.settings import SettingsError, load
-from tests import pictures
+from tests import sample_images
 from tests.api.client import IMAGE_URL, Client
 
 PREFIX = "LUNA_IMAGE_STORE__LUNA_IMAGE_STORE_LOGGER__"
@@ -21,14 +21,14 @@ HEADERS = {"Luna-Request-Id": ID}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 
 
-class Faulty:
+class FailingResource:
     def on_get(self, req, resp):
         raise RuntimeError("boom")
 
 
 @pytest.fixture
 def configure(monkeypatch):
-    """Set up logging as the service does; afterwards all is as it was."""
+    """Return a function that configures logging as the service does. Restore the old configuration at the end."""
     root, pil = logging.getLogger(), logging.getLogger("PIL")
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
@@ -49,17 +49,17 @@ def configure(monkeypatch):
 def client(storage):
     storage.create_bucket("photos")
     app = create_app(load(environ={}), storage)
-    app.add_route("/faulty", Faulty())
+    app.add_route("/failing", FailingResource())
     return Client(app)
 
 
-def test_a_line_of_text_has_time_level_request_id_and_message(configure, capsys):
+def test_a_text_line_has_time_level_request_id_and_message(configure, capsys):
     configure()
     logging.getLogger("any").warning("what %s", "happened")
     assert re.fullmatch(rf"{TIME} WARNING - what happened\n", capsys.readouterr().out)
 
 
-def test_a_json_line_has_the_same_as_fields(configure, capsys):
+def test_a_json_line_has_the_same_fields(configure, capsys):
     configure(FORMAT="json")
     logging.getLogger("any").warning("what\nhappened")
     line = json.loads(capsys.readouterr().out)
@@ -68,7 +68,7 @@ def test_a_json_line_has_the_same_as_fields(configure, capsys):
 
 
 @pytest.mark.parametrize("form", ["default", "json"])
-def test_times_may_be_in_utc(configure, capsys, form):
+def test_times_can_be_in_utc(configure, capsys, form):
     configure(FORMAT=form, LOG_TIME="UTC")
     logging.getLogger("any").warning("message")
     time = datetime.fromisoformat(re.search(TIME, capsys.readouterr().out)[0])
@@ -77,7 +77,7 @@ def test_times_may_be_in_utc(configure, capsys, form):
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
-def test_what_is_below_the_level_is_not_logged(configure, capsys, level):
+def test_lines_below_the_level_are_not_logged(configure, capsys, level):
     configure(LOG_LEVEL=level)
     names = ["DEBUG", "INFO", "WARNING", "ERROR"]
     for name in names:
@@ -87,17 +87,17 @@ def test_what_is_below_the_level_is_not_logged(configure, capsys, level):
     ]
 
 
-def test_the_chatter_of_pillow_is_not_logged(configure, capsys):
+def test_debug_lines_of_pillow_are_not_logged(configure, capsys):
     configure(LOG_LEVEL="DEBUG")
-    pictures.decoded(pictures.encoded(pictures.quadrants(), "PNG"))
+    sample_images.decoded(sample_images.encoded(sample_images.quadrants(), "PNG"))
     assert capsys.readouterr().out == ""
 
 
 def test_a_request_is_one_line_with_method_route_status_length_and_time(configure, client, capsys):
     configure()
-    answer = client.simulate_get("/version", headers=HEADERS)
+    response = client.simulate_get("/version", headers=HEADERS)
     line = capsys.readouterr().out
-    assert re.fullmatch(rf"{TIME} INFO {ID} GET /version 200 {len(answer.content)} bytes 0\.\d{{6}} s\n", line)
+    assert re.fullmatch(rf"{TIME} INFO {ID} GET /version 200 {len(response.content)} bytes 0\.\d{{6}} s\n", line)
 
 
 @pytest.mark.parametrize(
@@ -110,27 +110,27 @@ def test_a_request_is_one_line_with_method_route_status_length_and_time(configur
         ("DELETE", "/1/buckets/photos", "/1/buckets/{bucket}", 202),
         ("GET", "/1/buckets", "/1/buckets", 200),
         ("GET", "/missing", "-", 404),
-        ("GET", "/faulty", "/faulty", 500),
+        ("GET", "/failing", "/failing", 500),
     ],
 )
-def test_the_access_line_has_fields(configure, client, capsys, method, path, route, status):
+def test_the_json_access_line_has_the_fields_of_the_request(configure, client, capsys, method, path, route, status):
     configure(FORMAT="json", LOG_LEVEL="INFO")
-    answer = client.simulate_request(method, path, body=pictures.jpeg(), headers=HEADERS)
+    response = client.simulate_request(method, path, body=sample_images.jpeg(), headers=HEADERS)
     line = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (line["method"], line["route"], line["status"]) == (method, route, status) == (method, route, answer.status_code)
-    assert (line["request_id"], line["bytes"]) == (ID, len(answer.content))
+    assert (line["method"], line["route"], line["status"]) == (method, route, status) == (method, route, response.status_code)
+    assert (line["request_id"], line["bytes"]) == (ID, len(response.content))
     assert 0 < line["seconds"] < 10
 
 
 @pytest.mark.parametrize("suffix", ["", "_33"])
-def test_the_bytes_of_content_are_counted_as_announced(configure, client, capsys, suffix):
+def test_the_access_line_has_the_length_of_the_content(configure, client, capsys, suffix):
     client.put_image()
     configure(FORMAT="json")
-    answer = client.simulate_get(IMAGE_URL + suffix)
-    assert json.loads(capsys.readouterr().out)["bytes"] == len(answer.content)
+    response = client.simulate_get(IMAGE_URL + suffix)
+    assert json.loads(capsys.readouterr().out)["bytes"] == len(response.content)
 
 
-def test_a_large_object_is_counted_too(configure, client, capsys):
+def test_the_access_line_has_the_length_of_a_range_of_a_large_object(configure, client, capsys):
     url = client.put_object(b"x" * 2**21)
     configure(FORMAT="json")
     client.simulate_get(url, headers={"Range": "bytes=100-"})
@@ -143,25 +143,25 @@ def test_every_line_of_a_request_has_its_id(configure, client, capsys, root):
         path.write_bytes(b"damaged")
     configure(LOG_LEVEL="DEBUG")
     client.simulate_get(IMAGE_URL, headers=HEADERS)
-    client.simulate_put(IMAGE_URL, body=b"no picture", headers=HEADERS)
-    client.simulate_get("/faulty", headers=HEADERS)
+    client.simulate_put(IMAGE_URL, body=b"not an image", headers=HEADERS)
+    client.simulate_get("/failing", headers=HEADERS)
     lines = [line for line in capsys.readouterr().out.splitlines() if re.match(TIME, line)]
     assert len(lines) == 6
     assert all(f" {ID} " in line for line in lines)
 
 
-def test_each_request_has_an_id_of_its_own(configure, client, capsys):
+def test_each_request_has_another_id(configure, client, capsys):
     configure(FORMAT="json")
-    answers = [client.simulate_get("/version") for _ in range(3)]
+    responses = [client.simulate_get("/version") for _ in range(3)]
     ids = [json.loads(line)["request_id"] for line in capsys.readouterr().out.splitlines()]
-    assert ids == [answer.headers["luna-request-id"] for answer in answers]
+    assert ids == [response.headers["luna-request-id"] for response in responses]
     assert len(set(ids)) == 3
 
 
 @pytest.mark.parametrize("form", ["default", "json"])
-def test_a_fault_has_its_traceback_once(configure, client, capsys, form):
+def test_an_unexpected_error_is_logged_once_with_its_traceback(configure, client, capsys, form):
     configure(FORMAT=form)
-    client.simulate_get("/faulty", headers=HEADERS)
+    client.simulate_get("/failing", headers=HEADERS)
     captured = capsys.readouterr()
     assert captured.out.count("Traceback") == captured.out.count("RuntimeError: boom") == 1
     assert "Traceback" not in captured.err
@@ -171,14 +171,14 @@ def test_a_fault_has_its_traceback_once(configure, client, capsys, form):
     ("method", "path"),
     [("GET", "/missing"), ("POST", "/version"), ("PUT", IMAGE_URL), ("GET", IMAGE_URL), ("DELETE", "/1/buckets/x")],
 )
-def test_other_errors_have_none(configure, client, capsys, method, path):
+def test_expected_errors_are_logged_without_a_traceback(configure, client, capsys, method, path):
     configure(LOG_LEVEL="DEBUG")
-    assert client.simulate_request(method, path, body=b"no picture").status_code >= 400
+    assert client.simulate_request(method, path, body=b"not an image").status_code >= 400
     captured = capsys.readouterr()
     assert "Traceback" not in captured.out + captured.err
 
 
-def test_lines_go_to_a_file_whose_directory_is_made(configure, capsys, tmp_path):
+def test_lines_are_written_to_a_file_in_a_new_directory(configure, capsys, tmp_path):
     folder = tmp_path / "deep/er"
     configure(LOG_TO_FILE="true", LOG_TO_STDOUT="false", FOLDER_WITH_LOGS=str(folder))
     logging.getLogger("any").warning("message é")
@@ -186,7 +186,7 @@ def test_lines_go_to_a_file_whose_directory_is_made(configure, capsys, tmp_path)
     assert capsys.readouterr().out == ""
 
 
-def test_a_full_log_file_is_rotated_and_five_old_ones_are_kept(configure, tmp_path):
+def test_a_full_log_file_is_rotated_and_five_old_files_remain(configure, tmp_path):
     configure(LOG_TO_FILE="true", LOG_TO_STDOUT="false", FOLDER_WITH_LOGS=str(tmp_path), MAX_LOG_FILE_SIZE="1")
     for number in range(80):
         logging.getLogger("any").warning("%d %s", number, "x" * 100_000)
@@ -208,7 +208,7 @@ for number in range(430):
 """
 
 
-def test_many_processes_rotate_a_file_and_lose_no_line(tmp_path):
+def test_many_processes_rotate_a_file_without_lost_lines(tmp_path):
     settings = {"LOG_TO_FILE": "true", "LOG_TO_STDOUT": "false", "FOLDER_WITH_LOGS": str(tmp_path), "MAX_LOG_FILE_SIZE": "1"}
     environment = os.environ | {PREFIX + name: value for name, value in settings.items()}
     command, pipes = (sys.executable, "-c", WRITER), {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -228,12 +228,12 @@ def test_many_processes_rotate_a_file_and_lose_no_line(tmp_path):
     assert sorted(found) == sorted(f"{name} {number}" for name in "abcd" for number in range(430))
 
 
-def test_a_directory_that_cannot_be_used_is_named(configure):
+def test_an_unusable_log_directory_is_an_error_with_its_path(configure):
     with pytest.raises(SettingsError, match=r"FOLDER_WITH_LOGS: cannot use /dev/null/logs: "):
         configure(LOG_TO_FILE="true", FOLDER_WITH_LOGS="/dev/null/logs")
 
 
-def test_nothing_may_be_logged_at_all(configure, capsys):
+def test_all_logging_can_be_disabled(configure, capsys):
     configure(LOG_TO_STDOUT="false")
     logging.getLogger("any").error("message")
     assert capsys.readouterr().out == ""

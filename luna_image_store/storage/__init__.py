@@ -1,1 +1,1 @@
-"""Where records are kept: the contract in `base`, a back end in each module beside it."""
+"""Storage of records: `base` is the interface, `disk` and `s3` implement it."""

@@ -1,11 +1,11 @@
-"""The contract that every storage keeps.
+"""The interface of every storage.
 
-A storage knows buckets, keys and records; it knows no HTTP and no pictures. Nothing but a ServiceError leaves it: missing
-things are BucketNotFound and the error of the key's kind, a record that fails its checks is RecordDamaged, and what the
-system refuses is StorageUnavailable, StorageTimeout or StorageFull.
+A storage handles buckets, keys and records. It knows nothing of HTTP and of image formats. It raises only ServiceErrors:
+BucketNotFound, ImageNotFound or ObjectNotFound for missing data, RecordDamaged for a record that fails a check, and
+StorageUnavailable, StorageTimeout or StorageFull for a failed system call or S3 request.
 
-What `put` and `write` promise: once one has returned, the record is whole, visible to every process and (unless told otherwise)
-survives a power cut; when it has raised, nothing of it is visible.
+After `put` and `write` return, the record is complete and visible to every process. It is durable, unless the settings disable
+that. If they raise, nothing of the new record is visible.
 """
 
 import logging
@@ -22,9 +22,9 @@ from luna_image_store.storage.record import BadRecord, Index, NewRecord, encode
 
 BUCKET_NAME = "^[a-z0-9-_]{1,255}$"
 ID = "^[a-f0-9]{8}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{4}-[a-f0-9]{12}$"
-MAX_IN_MEMORY_PAYLOAD = 2**20  # a payload up to this many bytes is read at once and checked before it is sent
-CHUNK_SIZE = 256 * 1024  # bytes that are read, passed on or sent at a time
-TAIL_READ_SIZE = 32 * 1024  # bytes at the end of a record that hold the index and all previews of nearly every picture
+MAX_IN_MEMORY_PAYLOAD = 2**20  # a payload up to this many bytes is read into memory and checked before it is sent
+CHUNK_SIZE = 256 * 1024  # bytes that are read or sent at a time
+TAIL_READ_SIZE = 32 * 1024  # bytes at the end of a record that hold the index and the previews of nearly every image
 
 is_bucket_name = re.compile(BUCKET_NAME).fullmatch
 is_id = re.compile(ID).fullmatch
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(Enum):
-    """What a record holds; the value is the directory or prefix, and the ending of its name."""
+    """The kind of a record. The value is its directory or key prefix, and its file name extension."""
 
     IMAGE = ("images", ".jpg")
     OBJECT = ("objects", "")
@@ -44,56 +44,56 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Names one record in a bucket; `id` is a UUID in lower case."""
+    """The identifier of a record in a bucket. `id` is a UUID in lower case."""
 
     kind: Kind
     id: str
 
     def not_found(self) -> RecordNotFound:
-        """Make the error that says that there is no such record."""
+        """Return the error for a missing record with this key."""
         return ImageNotFound(self.id) if self.kind is Kind.IMAGE else ObjectNotFound(self.id)
 
 
 class Payload(ABC):
-    """The payload of a record, from wherever it is stored. It is read once, from its beginning or from that of `set_range`."""
+    """The payload of a record. It is read once, from its beginning or from the start of the range."""
 
     length: int
-    data: bytes | None = None  # the payload itself, where it is in memory
+    data: bytes | None = None  # the payload, if it is in memory
 
     @abstractmethod
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes; all that are left where it is negative or None."""
+        """Read up to `size` bytes, or all remaining bytes if it is negative or None."""
 
     @abstractmethod
     def set_range(self, start: int, length: int) -> None:
-        """Narrow the payload to `length` bytes from `start`; for a payload of which nothing has been read."""
+        """Limit the payload to `length` bytes from `start`. Call it before the first `read`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give its file or connection back."""
+        """Close the file, or release the connection."""
 
     def chunks(self) -> Iterator[bytes]:
-        """Read the payload to its end, and close it."""
+        """Yield the payload in chunks, and close it."""
         with closing(self):
             while chunk := self.read(CHUNK_SIZE):
                 yield chunk
 
 
 class MemoryPayload(Payload):
-    """A small payload, which has passed its check."""
+    """A small payload in memory. Its checksum has been checked."""
 
     def __init__(self, data: bytes) -> None:
-        self._keep(data)
+        self._set_data(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read from memory."""
         return self._file.read(size)
 
     def set_range(self, start: int, length: int) -> None:
-        """Keep a part of the bytes."""
-        self._keep(self._file.getvalue()[start : start + length])
+        """Replace the payload by a part of it."""
+        self._set_data(self._file.getvalue()[start : start + length])
 
-    def _keep(self, data: bytes) -> None:
+    def _set_data(self, data: bytes) -> None:
         self.data, self.length, self._file = data, len(data), BytesIO(data)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class MemoryPayload(Payload):
 
 
 class UnreadPayload(Payload):
-    """The payload of a record of which only the index was read."""
+    """The payload of a record, if only the index was read."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -111,7 +111,7 @@ class UnreadPayload(Payload):
         return b""
 
     def set_range(self, start: int, length: int) -> None:
-        """Note the length."""
+        """Set the length."""
         self.length = length
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class UnreadPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record that was opened: what it says of itself, and its payload."""
+    """An open record: its index and its payload."""
 
     index: Index
     payload: Payload
@@ -128,7 +128,7 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True)
 class ListingEntry:
-    """Something that lies in a storage; it is a record's if it has a key. `modified` is in seconds since 1970."""
+    """A file or S3 object in a storage. `key` is None if it is not a record. `modified` is in seconds since 1970."""
 
     name: str
     key: Key | None
@@ -138,7 +138,7 @@ class ListingEntry:
 
 @contextmanager
 def damage_reported(bucket: str, key: Key) -> Iterator[None]:
-    """Log bytes that are not a whole record, and raise RecordDamaged."""
+    """Log a BadRecord, and raise RecordDamaged in its place."""
     try:
         yield
     except BadRecord as ex:
@@ -146,8 +146,8 @@ def damage_reported(bucket: str, key: Key) -> Iterator[None]:
         raise RecordDamaged(key.id) from ex
 
 
-def whole_preview(bucket: str, key: Key, index: Index, size: int, read: Callable[[int, int], bytes]) -> bytes | None:
-    """Return a preview, by `read(start, length)` of its record; None where there is none of this size, or a damaged one."""
+def checked_preview(bucket: str, key: Key, index: Index, size: int, read: Callable[[int, int], bytes]) -> bytes | None:
+    """Read a preview with `read(start, length)` and check it. Return None if it is missing or damaged."""
     if (part := index.parts.get(size)) is None:
         return None
     try:
@@ -158,54 +158,54 @@ def whole_preview(bucket: str, key: Key, index: Index, size: int, read: Callable
 
 
 class Storage(ABC):
-    """Keeps records by bucket and key."""
+    """Stores records by bucket and key."""
 
     def bucket_name_problem(self, bucket: str) -> str | None:
-        """Name the rule of the storage that the name of a bucket breaks, beside those of the interface."""
+        """Return the rule of this storage that a valid bucket name violates, or None."""
         return None
 
     @abstractmethod
     def create_bucket(self, bucket: str) -> None:
-        """Make an empty bucket, or raise BucketExists; BadQuery where the storage can't have one of this name."""
+        """Create an empty bucket. Raise BucketExists, or BadQuery if the storage does not allow the name."""
 
     @abstractmethod
     def delete_bucket(self, bucket: str) -> None:
-        """Remove a bucket and all it holds, or raise BucketNotFound. A large one may vanish some time after the call."""
+        """Delete a bucket and its records. Raise BucketNotFound. The deletion of a large bucket may end after the call."""
 
     @abstractmethod
     def list_buckets(self) -> list[str]:
-        """List the names of all buckets, sorted."""
+        """Return the sorted names of all buckets."""
 
     def put(self, bucket: str, key: Key, draft: NewRecord, payload: Iterable[bytes]) -> None:
-        """Make a record of a payload and store it, see `write`. What `payload` raises undoes the step."""
+        """Create a record from a payload and store it, see `write`. If `payload` raises, nothing is stored."""
         self.write(bucket, key, draft.content_type, encode(draft, payload))
 
     @abstractmethod
     def write(self, bucket: str, key: Key, content_type: str, record: Iterable[bytes]) -> None:
-        """Store the bytes of a whole record in one step, in place of one of the same key. What `record` raises undoes the step."""
+        """Store the bytes of a record, or replace the record of this key, atomically. If `record` raises, nothing changes."""
 
     @abstractmethod
     def replace(self, bucket: str, key: Key, old: Index, record: Iterable[bytes]) -> bool:
-        """Write a record in place of the one that has the index `old`; tell False where that is gone, or replaced meanwhile."""
+        """Replace the record that has the index `old`. Return False if that record was deleted or replaced before."""
 
     @abstractmethod
     def read(self, bucket: str, key: Key) -> tuple[Index, Iterator[bytes]]:
-        """Read what a record says of itself, and its bytes as they are kept. They pass no check but that of the index."""
+        """Return the index of a record and its stored bytes. Only the index is checked."""
 
     @abstractmethod
     def open(self, bucket: str, key: Key) -> StoredRecord:
-        """Open a record. A payload up to MAX_IN_MEMORY_PAYLOAD is in memory and has passed its CRC."""
+        """Open a record. A payload up to MAX_IN_MEMORY_PAYLOAD is read into memory, and its CRC is checked."""
 
     @abstractmethod
     def preview(self, bucket: str, key: Key, size: int) -> tuple[Index, bytes | None]:
-        """Read a stored preview; None where the record has none of this size, or a damaged one."""
+        """Return the index of a record and a stored preview. The preview is None if it is missing or damaged."""
 
     @abstractmethod
     def head(self, bucket: str, key: Key) -> Index:
-        """Read what a record says of itself."""
+        """Return the index of a record."""
 
     def head_many(self, bucket: str, keys: Iterable[Key]) -> dict[Key, Index]:
-        """Read what those of the records say of themselves that exist and are not damaged."""
+        """Return the indexes of the records. Skip missing and damaged records."""
         found = {}
         for key in keys:
             with suppress(RecordNotFound, RecordDamaged):
@@ -214,32 +214,32 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, bucket: str, key: Key) -> None:
-        """Remove a record."""
+        """Delete a record."""
 
     @abstractmethod
     def delete_many(self, bucket: str, keys: Iterable[Key]) -> None:
-        """Remove those of the records that exist."""
+        """Delete records. Skip missing records."""
 
     @abstractmethod
     def list_keys(self, bucket: str, kind: Kind) -> Iterator[Key]:
-        """List the keys of one kind, in the order of their ids; what is not a record's name is passed over."""
+        """Yield the keys of one kind, sorted by id. Skip names that are not names of records."""
 
     @abstractmethod
     def entries(self, bucket: str) -> Iterator[ListingEntry]:
-        """List all that a bucket holds, records and what is none, in no particular order. Nothing of it is read."""
+        """Yield all records and other files of a bucket, in any order. No file is read."""
 
     def strays(self) -> Iterator[ListingEntry]:
-        """List what lies beside the buckets and is none."""
+        """Yield the files and directories in the root that are not buckets."""
         return iter(())
 
     @abstractmethod
     def leftovers(self, buckets: Iterable[str]) -> Iterator[ListingEntry]:
-        """List what saves and deletions in these buckets left half done, or still work on."""
+        """Yield the data of incomplete saves and deletions in these buckets, including those in progress."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raise StorageUnavailable unless the storage can be read and written."""
+        """Raise StorageUnavailable if the storage cannot be read and written."""
 
     @abstractmethod
     def sweep(self) -> None:
-        """Remove what an earlier run left half done; called once at start, before the first request."""
+        """Remove the leftovers of an earlier run. Called once at start, before the first request."""

@@ -1,4 +1,4 @@
-"""Which storage the settings name."""
+"""Creation of the storage that the settings select."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,27 +11,27 @@ from luna_image_store.storage.disk.backend import DiskStorage
 
 
 def create_storage(settings: Settings, read_only: bool = False, prepared: bool = False) -> Storage:
-    """Open the storage that the settings name, or raise SettingsError.
+    """Open the storage that the settings select. Raise SettingsError if it cannot be opened.
 
-    `read_only`: nothing is made on a disk. `prepared`: another process of the service has made what is missing.
+    `read_only`: create no directories on a disk. `prepared`: another process of the service has created them.
     """
-    with _named(settings):
+    with _settings_errors(settings):
         if concurrency.is_on_s3(settings):
-            from luna_image_store.storage.s3.backend import S3Storage  # with boto3, 10 MB of each worker
+            from luna_image_store.storage.s3.backend import S3Storage  # it imports boto3, which takes 10 MB in each worker
 
             return S3Storage(settings.s3, concurrency.threads(settings))
         return DiskStorage(settings.local_storage.path, settings.local_storage.durable, read_only, prepared)
 
 
 def check_storage(settings: Settings, storage: Storage) -> None:
-    """Raise SettingsError unless a storage on a disk can be written; S3 may be down."""
+    """Raise SettingsError if a storage on a disk cannot be written. S3 is not checked: it may be down."""
     if not concurrency.is_on_s3(settings):
-        with _named(settings):
+        with _settings_errors(settings):
             storage.check()
 
 
 @contextmanager
-def _named(settings: Settings) -> Iterator[None]:
+def _settings_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except ServiceError as ex:

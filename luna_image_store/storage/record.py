@@ -1,9 +1,9 @@
-"""The stored form of a picture or an object, as pure functions between values and bytes.
+"""The stored form of an image or object: functions that encode and decode records.
 
     payload | preview 160 | preview 96 | preview 64 | preview 32 | index (UTF-8 JSON) | footer (16 bytes)
     footer = index length u32 | index CRC-32 u32 | format version u16 | 0 u16 | b"LISR"      (little-endian)
 
-The payload stands first, so the record of a picture is a JPEG for every viewer; what a record holds is read from its tail.
+The payload comes first, so image viewers open the record of an image as a JPEG. The index is read from the end of the record.
 """
 
 import struct
@@ -19,27 +19,27 @@ from xxhash import xxh3_128
 FOOTER = struct.Struct("<IIHH4s")
 MAGIC = b"LISR"
 VERSION = 1
-END_OF_TIME = 253_402_300_800  # the first second of the year 10,000, which no HTTP date can have
+MAX_CREATED = 253_402_300_800  # the first second of the year 10,000; HTTP dates have four-digit years
 PAYLOAD, INDEX = "the payload", "the index"
-MAX_INDEX = 64 * 1024  # far above what the limits on metadata allow; a larger one is no index of ours
+MAX_INDEX = 64 * 1024  # bytes; the limits on metadata allow far less
 
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BadRecord(ValueError):
-    """Bytes that are not a whole record of a known version; the message says why."""
+    """Bytes that are not an intact record of a supported version. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Length in bytes and CRC-32 of one part of a record."""
+    """The length in bytes and the CRC-32 of a part of a record."""
 
     length: int
     crc: int
 
     def check(self, data: bytes, name: str) -> bytes:
-        """Give `data` back, or raise BadRecord when it is not what was written."""
+        """Return `data`. Raise BadRecord if its length or CRC is wrong."""
         if len(data) != self.length or crc32(data) != self.crc:
             raise BadRecord(f"{name} fails its CRC")
         return data
@@ -47,7 +47,7 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """What is known of a record before its payload has been read."""
+    """The fields of a record that are known before its payload is read."""
 
     content_type: str
     account_id: str | None = None
@@ -57,12 +57,12 @@ class NewRecord:
 
 
 class IndexSchema(msgspec.Struct):
-    """The fields of an index with their types; parts are length and CRC-32."""
+    """The JSON form of an index. `payload` and `parts` hold lengths and CRC-32s."""
 
     content_type: str
     account_id: str | None
     meta: dict[str, str]
-    created: Annotated[float, msgspec.Meta(ge=0, lt=END_OF_TIME)]
+    created: Annotated[float, msgspec.Meta(ge=0, lt=MAX_CREATED)]
     etag: str
     payload: tuple[Count, Count]
     parts: dict[int, tuple[Count, Count]]
@@ -71,7 +71,7 @@ class IndexSchema(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What a record says of itself. `created` is in seconds since 1970, `size` is width and height in pixels."""
+    """The index of a record. `created` is in seconds since 1970, `size` is width and height in pixels."""
 
     content_type: str
     account_id: str | None
@@ -84,11 +84,11 @@ class Index:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def length(self) -> int:
-        """Count the bytes before the index."""
+        """Return the length in bytes of the payload and the previews."""
         return self.payload.length + sum(part.length for part in self.parts.values())
 
     def offset(self, preview: int) -> int:
-        """Find where a preview begins in the record."""
+        """Return the position of a preview in the record. Raise KeyError if it has no such preview."""
         start = self.payload.length
         for size, part in self.parts.items():
             if size == preview:
@@ -97,7 +97,7 @@ class Index:
         raise KeyError(preview)
 
     def to_json(self) -> bytes:
-        """Write the index as it stands in a record."""
+        """Return the index as JSON."""
         known = {
             "content_type": self.content_type,
             "account_id": self.account_id,
@@ -112,7 +112,7 @@ class Index:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Index":
-        """Read an index; keys that this version does not know are kept in `extra`."""
+        """Decode an index. `extra` gets the keys that this version does not know."""
         fields = msgspec.json.decode(data)
         known = msgspec.convert(fields, IndexSchema, str_keys=True)
         return cls(
@@ -129,12 +129,12 @@ class Index:
 
 
 def etag_of(data: bytes) -> str:
-    """Make the strong ETag of a content that is held in memory."""
+    """Return the ETag of a payload, without quotes."""
     return xxh3_128(data).hexdigest()
 
 
 def encode(draft: NewRecord, payload: Iterable[bytes]) -> Iterator[bytes]:
-    """Give the bytes of a record, piece by piece; the payload is passed through, never gathered."""
+    """Yield the bytes of a record in chunks. The payload is streamed, not held in memory."""
     digest, crc, length = xxh3_128(), 0, 0
     for chunk in payload:
         digest.update(chunk)
@@ -144,23 +144,23 @@ def encode(draft: NewRecord, payload: Iterable[bytes]) -> Iterator[bytes]:
     yield from draft.previews.values()
     parts = {size: Extent(len(data), crc32(data)) for size, data in draft.previews.items()}
     created, etag, payload_part = round(time.time(), 3), digest.hexdigest(), Extent(length, crc)
-    yield _end(Index(draft.content_type, draft.account_id, draft.meta, created, etag, payload_part, parts, draft.size))
+    yield _index_and_footer(Index(draft.content_type, draft.account_id, draft.meta, created, etag, payload_part, parts, draft.size))
 
 
 def with_previews(index: Index, payload: bytes, previews: Mapping[int, bytes]) -> Iterator[bytes]:
-    """Give the bytes of a record that has other previews; all else is as `index` says."""
+    """Yield the bytes of a record with new previews. The other fields of `index` do not change."""
     yield payload
     yield from previews.values()
-    yield _end(replace(index, parts={size: Extent(len(data), crc32(data)) for size, data in previews.items()}))
+    yield _index_and_footer(replace(index, parts={size: Extent(len(data), crc32(data)) for size, data in previews.items()}))
 
 
-def _end(index: Index) -> bytes:
+def _index_and_footer(index: Index) -> bytes:
     data = index.to_json()
     return data + FOOTER.pack(len(data), crc32(data), VERSION, 0, MAGIC)
 
 
 def tail_length(tail: bytes) -> int:
-    """Read from a record's last bytes (16 at least) how many of them are index and footer."""
+    """Return the length of index and footer, from the last bytes of a record (at least 16)."""
     if len(tail) < FOOTER.size or tail[-4:] != MAGIC:
         raise BadRecord("the footer is missing")
     length, _, version, _, _ = FOOTER.unpack(tail[-FOOTER.size :])
@@ -172,7 +172,7 @@ def tail_length(tail: bytes) -> int:
 
 
 def decode_index(tail: bytes, total: int) -> Index:
-    """Read the index from the last bytes of a record of `total` bytes; every length and the CRC must fit."""
+    """Decode the index from the last bytes of a record of `total` bytes. Raise BadRecord if a length or the CRC is wrong."""
     start = len(tail) - tail_length(tail)
     if start < 0:
         raise BadRecord("the index is longer than the record")
@@ -181,16 +181,16 @@ def decode_index(tail: bytes, total: int) -> Index:
         raise BadRecord("the index fails its CRC")
     try:
         index = Index.from_json(data)
-        stated = index.length() + len(tail) - start
+        expected = index.length() + len(tail) - start
     except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError) as ex:
         raise BadRecord(f"cannot read the index: {ex!r}") from ex
-    if stated != total:
-        raise BadRecord(f"the record has {total} bytes, its index states {stated}")
+    if expected != total:
+        raise BadRecord(f"the record has {total} bytes, its index states {expected}")
     return index
 
 
 def check_parts(index: Index, record: Iterable[bytes], report: Callable[[str, str], object]) -> Iterator[bytes]:
-    """Pass a whole record through; `tell` of each part that is not what its index says: its name, and why."""
+    """Yield a complete record unchanged. Call `report(name, reason)` for each part that does not match its index."""
     parts = [(PAYLOAD, index.payload), *((f"preview {size}", part) for size, part in index.parts.items())]
     digest, crc, seen, tail = xxh3_128(), 0, 0, bytearray()
     for chunk in record:
@@ -211,11 +211,11 @@ def check_parts(index: Index, record: Iterable[bytes], report: Callable[[str, st
         yield chunk
     if digest.hexdigest() != index.etag:
         report(PAYLOAD, f"{PAYLOAD} does not match its ETag")
-    if fault := _index_fault(index, bytes(tail)):
-        report(INDEX, fault)
+    if problem := _index_problem(index, bytes(tail)):
+        report(INDEX, problem)
 
 
-def _index_fault(index: Index, tail: bytes) -> str:
+def _index_problem(index: Index, tail: bytes) -> str:
     try:
         found = decode_index(tail, index.length() + len(tail))
     except BadRecord as ex:
@@ -224,9 +224,9 @@ def _index_fault(index: Index, tail: bytes) -> str:
 
 
 def verify(index: Index, record: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass a whole record through; raise BadRecord where its bytes are not what its index says."""
-    return check_parts(index, record, _refuse)
+    """Yield a complete record unchanged. Raise BadRecord if its bytes do not match its index."""
+    return check_parts(index, record, _raise_bad_record)
 
 
-def _refuse(part: str, reason: str) -> None:
+def _raise_bad_record(part: str, reason: str) -> None:
     raise BadRecord(reason)

@@ -2,7 +2,7 @@
 
 import falcon.testing
 
-from tests import pictures
+from tests import sample_images
 
 IMAGE_ID = "141d2706-8baf-433b-82eb-8c7fada847da"
 OBJECT_ID = "b5d6fd45-fcca-453d-ac05-3e594054b813"
@@ -14,7 +14,7 @@ IMAGES = "/1/buckets/photos/images"
 OBJECTS = "/1/buckets/photos/objects"
 IMAGE_URL = f"{IMAGES}/{IMAGE_ID}"
 OBJECT_URL = f"{OBJECTS}/{OBJECT_ID}"
-JPEG = pictures.jpeg()
+JPEG = sample_images.jpeg()
 
 
 class Client(falcon.testing.TestClient):

@@ -5,7 +5,7 @@ from luna_image_store.settings import load
 from luna_image_store.storage.disk.backend import DiskStorage
 from tests.api import backends
 from tests.api.client import IMAGE_ID, Client
-from tests.moto_server import KeptObject
+from tests.moto_server import StoredObject
 
 
 @pytest.fixture(params=backends.ALL)
@@ -26,7 +26,7 @@ def record(backend, request):
     """Return the path or the S3 object of the image IMAGE_ID, to read and damage its record."""
     if backend == "disk":
         return request.getfixturevalue("root") / "photos/images" / IMAGE_ID[:2] / f"{IMAGE_ID}.jpg"
-    return KeptObject(request.getfixturevalue("s3").boto, "photos", f"images/{IMAGE_ID}.jpg")
+    return StoredObject(request.getfixturevalue("s3").boto, "photos", f"images/{IMAGE_ID}.jpg")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from luna_image_store.http.routes import ROUTES
 from luna_image_store.settings import load
 from luna_image_store.storage.base import MAX_IN_MEMORY_PAYLOAD
 from luna_image_store.storage.disk.backend import DiskStorage
-from tests import pictures
+from tests import sample_images
 from tests.api.backends import ON_DISK
 from tests.api.client import (
     ACCOUNT,
@@ -328,8 +328,8 @@ def test_missing_storage_root_returns_503_without_the_path(client, root, method,
     assert re.fullmatch("[a-z ]+", response.json["detail"])
 
 
-def test_full_disk_returns_507(small):
-    client = Client(create_app(load(environ={}), DiskStorage(str(small))))
+def test_full_disk_returns_507(small_disk):
+    client = Client(create_app(load(environ={}), DiskStorage(str(small_disk))))
     client.simulate_post("/1/buckets", params={"bucket": "photos"})
     response = client.simulate_put(OBJECT_URL, body=b"x" * 2**23, content_type="text/plain")
     assert error(response) == (507, 13907)
@@ -347,10 +347,10 @@ def test_damaged_image_is_not_sent(client, record):
 
 
 def test_preview_of_a_damaged_image_is_not_rendered(client, record):
-    data = pictures.encoded(Image.effect_noise((1400, 1200), 100), quality=95)
+    data = sample_images.encoded(Image.effect_noise((1400, 1200), 100), quality=95)
     assert len(data) > MAX_IN_MEMORY_PAYLOAD
     client.put_image(data)
-    assert pictures.decoded(client.simulate_get(f"{IMAGE_URL}_140").content).size == (140, 120)
+    assert sample_images.decoded(client.simulate_get(f"{IMAGE_URL}_140").content).size == (140, 120)
     stored = bytearray(record.read_bytes())
     stored[len(data) // 2] ^= 1
     record.write_bytes(stored)
@@ -359,13 +359,13 @@ def test_preview_of_a_damaged_image_is_not_rendered(client, record):
 
 
 def test_damaged_preview_is_rendered_again(client, record):
-    client.put_image(pictures.jpeg(320, 160))
+    client.put_image(sample_images.jpeg(320, 160))
     data = bytearray(record.read_bytes())
     data[data.rindex(b"\xff\xd9") - 1] ^= 1  # within the last preview
     record.write_bytes(data)
     response = client.simulate_get(f"{IMAGE_URL}_32")
     assert response.status_code == 200
-    assert pictures.decoded(response.content).size == (32, 16)
+    assert sample_images.decoded(response.content).size == (32, 16)
 
 
 def test_record_with_damaged_index_can_be_replaced_and_is_skipped_by_bulk_deletion(client, record):

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests import pictures
+from tests import sample_images
 from tests.api.client import IMAGE_ID, IMAGE_URL, IMAGES, JPEG, OTHER_ID, error
 
 ID = "[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}"
@@ -48,7 +48,7 @@ MALFORMED_BUCKETS = [
 
 
 def preview_sizes(client, url):
-    return {size: pictures.decoded(client.simulate_get(f"{url}_{size}").content).size for size in STORED_SIZES}
+    return {size: sample_images.decoded(client.simulate_get(f"{url}_{size}").content).size for size in STORED_SIZES}
 
 
 def test_post_stores_an_image_under_a_new_id(client):
@@ -79,15 +79,15 @@ def test_id_may_be_a_uuid_of_any_version(client, image_id):
 
 
 def test_jpeg_is_stored_unchanged(client):
-    data = pictures.lying(6, "JPEG") + b"trailing bytes"
+    data = sample_images.rotated(6, "JPEG") + b"trailing bytes"
     assert client.simulate_get(client.put_image(data)).content == data
 
 
-@pytest.mark.parametrize("image_format", pictures.FORMATS)
+@pytest.mark.parametrize("image_format", sample_images.FORMATS)
 def test_image_of_each_format_is_stored_as_jpeg_with_previews(client, image_format):
-    url = client.put_image(pictures.encoded(pictures.quadrants(320, 160), image_format))
-    image = pictures.decoded(client.simulate_get(url).content)
-    assert (image.format, image.size, pictures.corners(image)) == ("JPEG", (320, 160), pictures.UPRIGHT)
+    url = client.put_image(sample_images.encoded(sample_images.quadrants(320, 160), image_format))
+    image = sample_images.decoded(client.simulate_get(url).content)
+    assert (image.format, image.size, sample_images.corners(image)) == ("JPEG", (320, 160), sample_images.UPRIGHT)
     assert preview_sizes(client, url) == {32: (32, 16), 64: (64, 32), 96: (96, 48), 160: (160, 80)}
 
 
@@ -95,17 +95,17 @@ def test_image_of_each_format_is_stored_as_jpeg_with_previews(client, image_form
     ("size", "expected"), [(1, (1, 1)), (100, (100, 50)), (319, (319, 160)), (320, (320, 160)), (2048, (320, 160))]
 )
 def test_preview_of_any_size_is_rendered_and_never_enlarged(client, size, expected):
-    url = client.put_image(pictures.jpeg(320, 160))
+    url = client.put_image(sample_images.jpeg(320, 160))
     response = client.simulate_get(f"{url}_{size}")
     assert (response.status_code, response.headers["content-type"]) == (200, "image/jpeg")
-    assert pictures.decoded(response.content).size == expected
+    assert sample_images.decoded(response.content).size == expected
 
 
 def test_put_replaces_image_previews_and_metadata(client):
     client.put_image(headers={"X-Luna-Meta-Old": "1"})
-    client.put_image(pictures.jpeg(48, 64), headers={"X-Luna-Meta-New": "2"})
+    client.put_image(sample_images.jpeg(48, 64), headers={"X-Luna-Meta-New": "2"})
     response = client.simulate_get(IMAGE_URL, params={"with_meta": "1"})
-    assert response.content == pictures.jpeg(48, 64)
+    assert response.content == sample_images.jpeg(48, 64)
     assert response.headers["x-luna-meta-new"] == "2"
     assert "x-luna-meta-old" not in response.headers
     assert preview_sizes(client, IMAGE_URL)[32] == (24, 32)
@@ -134,7 +134,8 @@ def test_unsupported_content_type_is_refused(client, method, url, content_type):
 
 
 @pytest.mark.parametrize(
-    "data", [b"not an image", JPEG[:-1], JPEG[: len(JPEG) // 2], b"\xff\xd8\xff", pictures.encoded(pictures.quadrants(), "ICO")]
+    "data",
+    [b"not an image", JPEG[:-1], JPEG[: len(JPEG) // 2], b"\xff\xd8\xff", sample_images.encoded(sample_images.quadrants(), "ICO")],
 )
 @pytest.mark.parametrize(("method", "url"), [("POST", IMAGES), ("PUT", IMAGE_URL)])
 def test_undecodable_image_is_refused(client, method, url, data):
@@ -175,13 +176,13 @@ def test_incomplete_body_is_refused(client, method, path):
 
 
 def test_render_settings_are_used(client, make_client):
-    upload = pictures.encoded(pictures.quadrants().convert("RGBA").point(lambda level: level // 2), "PNG")
+    upload = sample_images.encoded(sample_images.quadrants().convert("RGBA").point(lambda level: level // 2), "PNG")
     client.put_image(upload)
     other_client = make_client(IMAGES__JPEG_QUALITY=10, IMAGES__PREVIEW_QUALITY=10, IMAGES__BACKGROUND="#000000")
     other_client.put_image(upload, url=f"{IMAGES}/{OTHER_ID}")
     image, other = (client.simulate_get(f"{IMAGES}/{image_id}").content for image_id in (IMAGE_ID, OTHER_ID))
     assert len(other) < len(image)
-    assert sum(pictures.decoded(other).getpixel((0, 0))) < sum(pictures.decoded(image).getpixel((0, 0)))
+    assert sum(sample_images.decoded(other).getpixel((0, 0))) < sum(sample_images.decoded(image).getpixel((0, 0)))
     assert len(client.simulate_get(f"{IMAGES}/{OTHER_ID}_32").content) < len(client.simulate_get(f"{IMAGE_URL}_32").content)
 
 

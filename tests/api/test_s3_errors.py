@@ -43,7 +43,7 @@ def test_health_follows_the_state_of_s3(s3, client):
     s3.play = lambda connection, method, path: connection.reset()
     response = client.simulate_get("/healthcheck")
     assert (response.status_code, response.json["components"]) == (502, [{"name": "storage", "detail": "health check"}])
-    s3.play = lambda connection, method, path: connection.answer(200, NO_BUCKETS)
+    s3.play = lambda connection, method, path: connection.respond(200, NO_BUCKETS)
     wait_until(lambda: client.simulate_get("/healthcheck").status_code == 200)
 
 
@@ -53,9 +53,9 @@ def test_failed_range_request_to_s3_returns_an_error_without_content_headers(s3,
     def play(connection, method, path):
         match len(s3.requests):
             case 1:
-                connection.answer(200, LARGE, ETag='"1"')
+                connection.respond(200, LARGE, ETag='"1"')
             case 2:
-                connection.answer(206, LARGE[-(2**15) :], ETag='"1"', **{"Content-Range": content_range})
+                connection.respond(206, LARGE[-(2**15) :], ETag='"1"', **{"Content-Range": content_range})
             case _:
                 connection.refuse(500, "InternalError")
 

@@ -6,13 +6,13 @@ from luna_image_store.settings import load
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk.backend import DiskStorage
 from luna_image_store.storage.record import NewRecord
-from tests import pictures
+from tests import sample_images
 
 KEY = Key(Kind.IMAGE, "141d2706-8baf-433b-82eb-8c7fada847da")
 
 
 def put(storage, width, height):
-    picture = render(pictures.jpeg(width, height), RenderSettings())
+    picture = render(sample_images.jpeg(width, height), RenderSettings())
     storage.put("faces", KEY, NewRecord("image/jpeg", size=picture.size, previews=picture.previews), [picture.jpeg])
     return picture
 

@@ -7,14 +7,14 @@ import pytest
 
 from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
-from tests.pictures import LYING, ORIENTATION
+from tests.sample_images import ORIENTATION, TRANSPOSES
 
 from .made import chunk, frame, gif, tiff
 from .measure import DEFAULT, decoded, encoded, levels_apart, photo, psnr, rendered
 
 SMALL = photo(64, 48)
 PNG, JPEG = encoded(SMALL, "PNG"), encoded(SMALL, quality=95)
-LYING_JPEG = encoded(SMALL.transpose(LYING[6]), quality=95)
+LYING_JPEG = encoded(SMALL.transpose(TRANSPOSES[6]), quality=95)
 GREYS = bytes(level for grey in range(256) for level in (grey, grey, grey))
 FRAME = frame((0, 0, 64, 48), SMALL.convert("L").tobytes())
 PAGE = {256: (4, [64]), 257: (4, [48]), 258: (3, [8] * 3), 259: (3, [1]), 262: (3, [2]), 277: (3, [3]), 278: (4, [48])}
@@ -198,7 +198,7 @@ def hexadecimal(kind):
     )
 
 
-LYING_PNG = encoded(SMALL.transpose(LYING[6]), "PNG")
+LYING_PNG = encoded(SMALL.transpose(TRANSPOSES[6]), "PNG")
 EXIFS = {
     **{f"type {kind}, {order}": exif(kind, order=order) for kind in (1, 3, 4, 6, 8, 9) for order in "<>"},
     "much behind it": exif(padding=150_000),
@@ -232,7 +232,7 @@ def test_exif_in_a_text_turns_a_png(name):
 
 @pytest.mark.parametrize("kind", [1, 3, 4])
 def test_the_orientation_of_a_tiff_may_be_of_any_type(kind):
-    lying = SMALL.transpose(LYING[6])
+    lying = SMALL.transpose(TRANSPOSES[6])
     data = tiff(PAGE | {256: (4, [48]), 257: (4, [64]), 278: (4, [64]), ORIENTATION: (kind, [6])}, lying.tobytes())
     assert levels_apart(rendered(data)[0], SMALL) == 0
 

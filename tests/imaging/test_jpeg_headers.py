@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from luna_image_store.imaging.render import preview, render
-from tests.pictures import LYING, ORIENTATION
+from tests.sample_images import ORIENTATION, TRANSPOSES
 
 from .made import segment
 from .measure import DEFAULT, decoded, encoded, photo, psnr
@@ -26,7 +26,7 @@ PICTURES = {"RGB": PHOTO, "grey": PHOTO.convert("L"), "inks": PHOTO.convert("CMY
 
 
 def lying(image, orientation):
-    return image.transpose(LYING[orientation]) if orientation > 1 else image
+    return image.transpose(TRANSPOSES[orientation]) if orientation > 1 else image
 
 
 def exif(orientation, kind="SHORT", order=">", before=(), padding=0, start=8):

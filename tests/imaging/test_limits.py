@@ -9,7 +9,7 @@ import pytest
 
 from luna_image_store.errors import BadImage, TooManyPixels
 from luna_image_store.imaging.render import RenderSettings, render
-from tests.pictures import claiming
+from tests.sample_images import with_declared_size
 
 from .limits import CASES
 from .measure import encoded, photo
@@ -32,10 +32,10 @@ def test_a_hostile_picture(name):
 def test_pixels_are_counted_before_anything_is_decoded(kind):
     """Nearly all pixels of these are missing, which is found only once they are few enough to be decoded."""
     with pytest.raises(TooManyPixels, match="has 1000000 pixels, the limit is 999999"):
-        render(claiming(kind, 1000, 1000), RenderSettings(max_pixels=999_999))
+        render(with_declared_size(kind, 1000, 1000), RenderSettings(max_pixels=999_999))
     if kind not in ("JPEG", "GIF"):  # a JPEG may end early if it says so; a GIF's first frame may be smaller than its screen
         with pytest.raises(BadImage):
-            render(claiming(kind, 1000, 1000), RenderSettings(max_pixels=1_000_000))
+            render(with_declared_size(kind, 1000, 1000), RenderSettings(max_pixels=1_000_000))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM"])

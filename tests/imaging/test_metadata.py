@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from luna_image_store.imaging.render import preview, render
-from tests.pictures import ORIENTATION
+from tests.sample_images import ORIENTATION
 
 from .measure import DEFAULT, decoded, encoded, photo
 from .profiles import DISPLAY_P3, SRGB_CURVE, matrix_profile

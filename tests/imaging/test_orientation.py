@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from luna_image_store.imaging.render import preview, render
-from tests.pictures import LYING, ORIENTATION
+from tests.sample_images import ORIENTATION, TRANSPOSES
 
 from .measure import DEFAULT, assert_previews, decoded, encoded, levels_apart, photo, previewed, psnr, rendered, shrunk
 
@@ -12,7 +12,7 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6
 
 
 def lying(picture, orientation):
-    return picture.transpose(LYING[orientation]) if orientation > 1 else picture
+    return picture.transpose(TRANSPOSES[orientation]) if orientation > 1 else picture
 
 
 def taken(picture, orientation, kind, **options):
@@ -23,7 +23,7 @@ def taken(picture, orientation, kind, **options):
 
 
 @pytest.mark.parametrize("size", [(250, 187), (187, 250), (400, 3), (3, 400)])
-@pytest.mark.parametrize("orientation", LYING)
+@pytest.mark.parametrize("orientation", TRANSPOSES)
 def test_a_jpeg_has_upright_previews(orientation, size):
     picture = photo(*size)
     jpeg = taken(picture, orientation, "JPEG", quality=100, subsampling="4:4:4")
@@ -35,7 +35,7 @@ def test_a_jpeg_has_upright_previews(orientation, size):
         assert psnr(previewed(jpeg, longest), shrunk(picture, longest)) >= 40
 
 
-@pytest.mark.parametrize("orientation", LYING)
+@pytest.mark.parametrize("orientation", TRANSPOSES)
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("PNG", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_adobe_deflate"})],
@@ -52,7 +52,7 @@ def test_what_is_converted_is_turned_once(kind, options, orientation, mode):
     assert_previews(previews, expected)
 
 
-@pytest.mark.parametrize("orientation", LYING)
+@pytest.mark.parametrize("orientation", TRANSPOSES)
 def test_a_converted_picture_stays_upright_in_previews_made_later(orientation):
     picture = photo()
     stored = render(taken(picture, orientation, "TIFF"), DEFAULT)

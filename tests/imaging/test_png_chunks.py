@@ -7,7 +7,7 @@ import pytest
 
 from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
-from tests.pictures import LYING, ORIENTATION
+from tests.sample_images import ORIENTATION, TRANSPOSES
 
 from .made import adam7, chunk, packed
 from .measure import DEFAULT, levels_apart, photo, rendered
@@ -220,7 +220,7 @@ EXIFS = {
 @pytest.mark.parametrize("color", ["RGB", "palette"])
 def test_exif_turns_an_image_wherever_it_is(name, place, color):
     given = SOURCE.convert("RGB") if color == "RGB" else SOURCE.convert("RGB").quantize(256)
-    lying = given.transpose(LYING[6])
+    lying = given.transpose(TRANSPOSES[6])
     bands = 3 if color == "RGB" else 1
     data = lying.tobytes()
     lines = b"".join(b"\0" + data[start : start + bands * HEIGHT] for start in range(0, len(data), bands * HEIGHT))

@@ -12,8 +12,8 @@ from PIL import Image, ImageChops, ImageCms, ImageStat, PngImagePlugin
 from luna_image_store.errors import BadImage, TooManyPixels
 from luna_image_store.imaging.pillow import pillow_problem
 from luna_image_store.imaging.render import PREVIEW_SIZES, RenderedImage, RenderSettings, preview, render
-from tests import pictures
-from tests.pictures import decoded, encoded, quadrants
+from tests import sample_images
+from tests.sample_images import decoded, encoded, quadrants
 
 RENDERING = RenderSettings()
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
@@ -50,7 +50,7 @@ def swapped():
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 5}, {"subsampling": 0}, {"restart_marker_rows": 1}])
 def test_a_jpeg_is_kept_byte_for_byte(options):
-    data = pictures.jpeg(300, 200, **options)
+    data = sample_images.jpeg(300, 200, **options)
     assert render(data, RENDERING).jpeg is data
 
 
@@ -58,16 +58,16 @@ def test_a_jpeg_of_several_pictures_is_kept_byte_for_byte():
     data = encoded(quadrants(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
     picture = render(data, RENDERING)
     assert picture.jpeg == data
-    assert pictures.corners(decoded(picture.previews[64])) == pictures.UPRIGHT
+    assert sample_images.corners(decoded(picture.previews[64])) == sample_images.UPRIGHT
 
 
-@pytest.mark.parametrize("kind", pictures.FORMATS)
+@pytest.mark.parametrize("kind", sample_images.FORMATS)
 def test_each_format_is_taken_and_known_by_its_bytes(kind):
     picture = render(encoded(quadrants(), kind), RENDERING)
     result = decoded(picture.jpeg)
     assert (result.format, result.mode, result.size, picture.size) == ("JPEG", "RGB", (64, 48), (64, 48))
-    assert pictures.corners(result) == pictures.UPRIGHT
-    assert all(pictures.corners(decoded(data)) == pictures.UPRIGHT for data in picture.previews.values())
+    assert sample_images.corners(result) == sample_images.UPRIGHT
+    assert all(sample_images.corners(decoded(data)) == sample_images.UPRIGHT for data in picture.previews.values())
 
 
 @pytest.mark.parametrize("kind", ["ICO", "ICNS", "TGA", "PCX", "SGI", "DDS", "IM", "EPS", "PDF"])
@@ -79,22 +79,22 @@ def test_other_formats_are_refused(kind):
 @pytest.mark.parametrize("compression", TIFF_COMPRESSIONS)
 def test_tiff_is_taken_in_its_compressions(compression):
     picture = render(encoded(quadrants(), "TIFF", compression=compression), RENDERING)
-    assert pictures.corners(decoded(picture.jpeg)) == pictures.UPRIGHT
+    assert sample_images.corners(decoded(picture.jpeg)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
 def test_the_first_of_several_frames_or_pages_is_taken(kind):
     more = [Image.new("RGB", (64, 48), colour) for colour in (BLACK, WHITE)]
     picture = render(encoded(quadrants(), kind, save_all=True, append_images=more), RENDERING)
-    assert pictures.corners(decoded(picture.jpeg)) == pictures.UPRIGHT
+    assert sample_images.corners(decoded(picture.jpeg)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", CARRIED)
 def test_a_picture_is_shown_upright(kind, orientation):
-    for data in everything(pictures.lying(orientation, kind, 320, 200)):
+    for data in everything(sample_images.rotated(orientation, kind, 320, 200)):
         picture = decoded(data)
-        assert pictures.corners(picture) == pictures.UPRIGHT
+        assert sample_images.corners(picture) == sample_images.UPRIGHT
         assert picture.width > picture.height
         assert not picture.getexif()
 
@@ -102,7 +102,7 @@ def test_a_picture_is_shown_upright(kind, orientation):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", CARRIED)
 def test_a_picture_that_is_shown_upright_has_the_exact_size(kind, orientation):
-    picture = render(pictures.lying(orientation, kind, 300, 100), RENDERING)
+    picture = render(sample_images.rotated(orientation, kind, 300, 100), RENDERING)
     sizes = {longest: decoded(data).size for longest, data in picture.previews.items()}
     assert sizes == {160: (160, 53), 96: (96, 32), 64: (64, 21), 32: (32, 11)}
     assert decoded(picture.jpeg).size == picture.size
@@ -113,10 +113,10 @@ def test_a_picture_that_is_shown_upright_has_the_exact_size(kind, orientation):
 @pytest.mark.parametrize("value", [0, 9, 65535])
 def test_an_orientation_that_is_none_is_upright(value):
     exif = Image.Exif()
-    exif[pictures.ORIENTATION] = value
+    exif[sample_images.ORIENTATION] = value
     for kind in ("JPEG", "PNG"):
         for data in everything(encoded(quadrants(), kind, exif=exif)):
-            assert pictures.corners(decoded(data)) == pictures.UPRIGHT
+            assert sample_images.corners(decoded(data)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_an_orientation_that_is_none_is_upright(value):
 def test_broken_exif_is_no_reason_to_refuse_a_picture(exif):
     for kind in ("JPEG", "PNG"):
         for data in everything(encoded(quadrants(), kind, exif=exif)):
-            assert pictures.corners(decoded(data)) == pictures.UPRIGHT
+            assert sample_images.corners(decoded(data)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_previews_have_their_exact_size_and_are_never_enlarged(kind, size, expec
 
 @pytest.mark.parametrize("longest", [1, 2, 7, 100, 599, 600, 601, 2048])
 def test_a_preview_of_any_size_can_be_made(longest):
-    picture = decoded(preview(pictures.jpeg(600, 300), longest, RENDERING))
+    picture = decoded(preview(sample_images.jpeg(600, 300), longest, RENDERING))
     longest = min(longest, 600)
     assert picture.size == (longest, max(1, round(longest / 2)))
 
@@ -168,7 +168,7 @@ def test_previews_look_like_the_picture(kind):
         assert max(ImageStat.Stat(difference).mean) < 4
 
 
-@pytest.mark.parametrize("kind", [kind for kind in pictures.FORMATS if kind != "GIF"])  # its colours are always a palette
+@pytest.mark.parametrize("kind", [kind for kind in sample_images.FORMATS if kind != "GIF"])  # its colours are always a palette
 def test_grey_stays_grey(kind):
     for data in everything(encoded(Image.new("L", (200, 100), 100), kind)):
         picture = decoded(data)
@@ -237,9 +237,9 @@ def transparent(mode, level, colour):
 @pytest.mark.parametrize(
     ("mode", "level", "colour", "expected"),
     [
-        ("RGBA", 0, pictures.RED, ("RGB", WHITE)),
-        ("RGBA", 128, pictures.RED, ("RGB", (255, 127, 127))),
-        ("RGBA", 255, pictures.RED, ("RGB", (255, 0, 0))),
+        ("RGBA", 0, sample_images.RED, ("RGB", WHITE)),
+        ("RGBA", 128, sample_images.RED, ("RGB", (255, 127, 127))),
+        ("RGBA", 255, sample_images.RED, ("RGB", (255, 0, 0))),
         ("LA", 0, 0, ("L", 255)),
         ("LA", 128, 0, ("L", 127)),
         ("LA", 255, 100, ("L", 100)),
@@ -254,37 +254,37 @@ def test_alpha_is_laid_on_white(kind, mode, level, colour, expected):
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_the_transparent_colour_of_a_palette_is_laid_on_white(kind):
     picture = Image.new("P", (200, 100), 1)
-    picture.putpalette([*BLACK, *pictures.RED, *pictures.BLUE])
+    picture.putpalette([*BLACK, *sample_images.RED, *sample_images.BLUE])
     picture.paste(2, (0, 0, 100, 100))
     for data in everything(encoded(picture, kind, transparency=1)):
         result = decoded(data)
         assert is_close(result.getpixel((result.width * 3 // 4, 2)), WHITE)
-        assert is_close(result.getpixel((result.width // 4, 2)), pictures.BLUE)
+        assert is_close(result.getpixel((result.width // 4, 2)), sample_images.BLUE)
 
 
 def test_a_palette_with_levels_of_transparency_is_laid_on_white():
     picture = Image.new("P", (200, 100), 1)
-    picture.putpalette([*BLACK, *pictures.RED])
+    picture.putpalette([*BLACK, *sample_images.RED])
     for data in everything(encoded(picture, "PNG", transparency=bytes([255, 128]))):
         assert is_close(looks(data)[1], (255, 127, 127))
 
 
 def test_a_single_transparent_colour_is_laid_on_white():
-    for data in everything(encoded(Image.new("RGB", (200, 100), pictures.RED), "PNG", transparency=pictures.RED)):
+    for data in everything(encoded(Image.new("RGB", (200, 100), sample_images.RED), "PNG", transparency=sample_images.RED)):
         assert is_close(looks(data)[1], WHITE)
 
 
 def test_transparent_pictures_are_laid_on_the_background_of_the_settings():
-    for mode, colour in (("RGBA", pictures.RED), ("LA", 0)):
+    for mode, colour in (("RGBA", sample_images.RED), ("LA", 0)):
         for data in everything(encoded(transparent(mode, 0, colour), "PNG"), RenderSettings(background="#0000ff")):
-            assert is_close(looks(data)[1], pictures.BLUE)
+            assert is_close(looks(data)[1], sample_images.BLUE)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_becomes_rgb(kind):
     for data in everything(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), kind)):
         assert looks(data)[0] == "RGB"
-        assert is_close(looks(data)[1], pictures.RED, 10)
+        assert is_close(looks(data)[1], sample_images.RED, 10)
 
 
 @pytest.mark.parametrize("kind", CARRIED)
@@ -292,15 +292,15 @@ def test_cmyk_becomes_rgb(kind):
 def test_colours_with_a_profile_are_brought_to_srgb(kind, mode, swapped):
     if (kind, mode) == ("JPEG", "RGBA"):
         mode = "RGB"
-    for data in everything(encoded(Image.new(mode, (200, 100), pictures.RED), kind, icc_profile=swapped)):
-        assert is_close(looks(data)[1], pictures.GREEN, 10)
+    for data in everything(encoded(Image.new(mode, (200, 100), sample_images.RED), kind, icc_profile=swapped)):
+        assert is_close(looks(data)[1], sample_images.GREEN, 10)
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 128, b""])
 @pytest.mark.parametrize("kind", CARRIED)
 def test_a_broken_profile_is_passed_over(kind, profile):
     for data in everything(encoded(quadrants(), kind, icc_profile=profile)):
-        assert pictures.corners(decoded(data)) == pictures.UPRIGHT
+        assert sample_images.corners(decoded(data)) == sample_images.UPRIGHT
 
 
 def test_a_profile_for_another_kind_of_colours_is_passed_over(swapped):
@@ -308,7 +308,7 @@ def test_a_profile_for_another_kind_of_colours_is_passed_over(swapped):
         for data in everything(encoded(Image.new("L", (200, 100), 100), kind, icc_profile=swapped)):
             assert is_close(looks(data)[1], 100)
     for data in everything(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), "TIFF", icc_profile=swapped)):
-        assert is_close(looks(data)[1], pictures.RED, 10)
+        assert is_close(looks(data)[1], sample_images.RED, 10)
 
 
 @pytest.mark.parametrize("kind", [*CARRIED, "GIF"])
@@ -342,22 +342,22 @@ def test_the_qualities_are_those_of_the_settings():
 
 def test_colours_of_a_converted_picture_are_kept_sharp():
     """Single red columns on blue would run together where colours are stored at half the resolution."""
-    picture = Image.new("RGB", (32, 32), pictures.BLUE)
+    picture = Image.new("RGB", (32, 32), sample_images.BLUE)
     for column in range(0, 32, 2):
-        picture.paste(pictures.RED, (column, 0, column + 1, 32))
+        picture.paste(sample_images.RED, (column, 0, column + 1, 32))
     result = decoded(render(encoded(picture, "PNG"), RENDERING).jpeg)
-    assert is_close(result.getpixel((8, 8)), pictures.RED, 30)
-    assert is_close(result.getpixel((9, 8)), pictures.BLUE, 30)
+    assert is_close(result.getpixel((8, 8)), sample_images.RED, 30)
+    assert is_close(result.getpixel((9, 8)), sample_images.BLUE, 30)
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pictures.jpeg(24, 16),
-        pictures.jpeg(24, 16, progressive=True),
-        pictures.jpeg(400, 300, quality=1),
+        sample_images.jpeg(24, 16),
+        sample_images.jpeg(24, 16, progressive=True),
+        sample_images.jpeg(400, 300, quality=1),
         encoded(quadrants(24, 16).convert("L")),
-        pictures.lying(6, "JPEG"),
+        sample_images.rotated(6, "JPEG"),
         encoded(quadrants(24, 16), "PNG"),
         encoded(quadrants(24, 16).convert("P"), "PNG", transparency=1),
     ],
@@ -385,9 +385,9 @@ def test_a_picture_of_another_format_that_was_cut_is_refused(data):
             render(data[:length], RENDERING)
 
 
-@pytest.mark.parametrize("kind", pictures.FORMATS)
+@pytest.mark.parametrize("kind", sample_images.FORMATS)
 def test_a_header_that_claims_too_many_pixels_is_refused_at_once(kind):
-    data = pictures.claiming(kind, 60_000, 60_000)
+    data = sample_images.with_declared_size(kind, 60_000, 60_000)
     assert len(data) < 20_000
     started = time.perf_counter()
     with pytest.raises(TooManyPixels) as caught:
@@ -404,7 +404,7 @@ def test_a_frame_larger_than_its_gif_is_counted():
         render(bytes(data), RENDERING)
 
 
-@pytest.mark.parametrize("kind", pictures.FORMATS)
+@pytest.mark.parametrize("kind", sample_images.FORMATS)
 def test_the_limit_on_pixels_is_exact(kind):
     data = encoded(quadrants(), kind)
     assert render(data, RenderSettings(max_pixels=64 * 48)).size == (64, 48)
@@ -412,11 +412,11 @@ def test_the_limit_on_pixels_is_exact(kind):
         render(data, RenderSettings(max_pixels=64 * 48 - 1))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in pictures.FORMATS if kind != "GIF"])  # which is as large as its frame
+@pytest.mark.parametrize("kind", [kind for kind in sample_images.FORMATS if kind != "GIF"])  # which is as large as its frame
 @pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
 def test_a_picture_without_pixels_is_refused(kind, size):
     with pytest.raises(BadImage):
-        render(pictures.claiming(kind, *size), RENDERING)
+        render(sample_images.with_declared_size(kind, *size), RENDERING)
 
 
 def attempt(data):
@@ -431,7 +431,11 @@ def test_random_bytes_are_refused(data):
         render(data, RENDERING)
 
 
-SEEDS = [*(encoded(quadrants(), kind) for kind in pictures.FORMATS), pictures.lying(6, "TIFF"), pictures.lying(8, "PNG")]
+SEEDS = [
+    *(encoded(quadrants(), kind) for kind in sample_images.FORMATS),
+    sample_images.rotated(6, "TIFF"),
+    sample_images.rotated(8, "PNG"),
+]
 
 
 @given(st.sampled_from(SEEDS), st.data())

@@ -8,7 +8,7 @@ import pyvips
 from PIL import Image
 
 from luna_image_store.imaging.render import render
-from tests.pictures import LYING
+from tests.sample_images import TRANSPOSES
 
 from .made import adam7, frame, gif, packed, png, tiff
 from .measure import DEFAULT, decoded, encoded, levels_apart, photo, psnr, rendered
@@ -36,7 +36,7 @@ def by_vips(data):
 def turned(orientation, kind, **options):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    lying = PHOTO.transpose(LYING[orientation]) if orientation > 1 else PHOTO
+    lying = PHOTO.transpose(TRANSPOSES[orientation]) if orientation > 1 else PHOTO
     return encoded(lying, kind, exif=exif, **options)
 
 
@@ -81,7 +81,7 @@ SOURCES = {
         for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")
     },
     **{f"TIFF {packing}": saved("1", "TIFF", compression=packing) for packing in ("tiff_ccitt", "group3", "group4")},
-    **{f"TIFF turned {orientation}": turned(orientation, "TIFF") for orientation in LYING},
+    **{f"TIFF turned {orientation}": turned(orientation, "TIFF") for orientation in TRANSPOSES},
     "TIFF of differences": saved("RGB", "TIFF", compression="tiff_lzw", tiffinfo={317: 2}),
     "TIFF with Adobe RGB": saved("RGB", "TIFF", icc_profile=ADOBE),
     "TIFF of 16 bits": tiff_of(PHOTO.split(), 16, 2),
@@ -99,7 +99,7 @@ JPEGS = {
     "4:4:4": saved("RGB", "JPEG", quality=95, subsampling="4:4:4"),
     "grey": saved("L", "JPEG", quality=95),
     "with Display P3": saved("RGB", "JPEG", quality=95, icc_profile=P3),
-    **{f"turned {orientation}": turned(orientation, "JPEG", quality=95) for orientation in LYING},
+    **{f"turned {orientation}": turned(orientation, "JPEG", quality=95) for orientation in TRANSPOSES},
 }
 
 

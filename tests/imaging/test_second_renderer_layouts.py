@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from luna_image_store.imaging.render import preview, render
-from tests.pictures import LYING
+from tests.sample_images import TRANSPOSES
 
 from . import test_png as pngs
 from .made import chunk, segment
@@ -72,8 +72,8 @@ def other_tiffs():
         yield f"fax by {name} in strips", encoded(PHOTO.convert("1"), "TIFF", compression=name, tiffinfo={278: 9})
     for mode in ("L", "RGB"):
         yield f"JPEG of {mode}", encoded(photo(*SIZE, mode), "TIFF", compression="jpeg", quality=95, tiffinfo={278: 16})
-    for orientation in LYING:
-        lying = PHOTO.transpose(LYING[orientation]) if orientation > 1 else PHOTO
+    for orientation in TRANSPOSES:
+        lying = PHOTO.transpose(TRANSPOSES[orientation]) if orientation > 1 else PHOTO
         yield f"turned {orientation} in tiles", page(2, lying.split(), layout=TILES, t274=(3, [orientation]))
 
 
@@ -91,8 +91,8 @@ def exif(orientation):
 
 
 def lying_pngs():
-    for orientation in LYING:
-        data = encoded(PHOTO.transpose(LYING[orientation]) if orientation > 1 else PHOTO, "PNG")
+    for orientation in TRANSPOSES:
+        data = encoded(PHOTO.transpose(TRANSPOSES[orientation]) if orientation > 1 else PHOTO, "PNG")
         yield f"turned {orientation}", data[:33] + chunk(b"eXIf", exif(orientation)) + data[33:]
 
 
@@ -132,7 +132,7 @@ def jpegs():
         for mode in ("L", "RGB"):
             for orientation in (1, 3, 6, 7):
                 image = photo(150, 110, mode)
-                lying = image.transpose(LYING[orientation]) if orientation > 1 else image
+                lying = image.transpose(TRANSPOSES[orientation]) if orientation > 1 else image
                 data = encoded(lying, quality=95, **options)
                 yield f"{mode} {options} turned {orientation}", data[:2] + segment(0xE1, b"Exif\0\0" + exif(orientation)) + data[2:]
     for name, mode, profile in (

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from luna_image_store.imaging.render import render
-from tests.pictures import LYING, ORIENTATION
+from tests.sample_images import ORIENTATION, TRANSPOSES
 
 from .made import change_tag, tiff
 from .measure import DEFAULT, levels_apart, photo, rendered
@@ -171,7 +171,7 @@ def big(order, values, content, directory_first=False):
 def test_big_tiffs_of_any_orientation(order, packing, directory_first, kind):
     number, form = ORIENTATIONS[kind]
     for orientation in (3, 6):
-        lying = PHOTO.transpose(LYING[orientation])
+        lying = PHOTO.transpose(TRANSPOSES[orientation])
         values = {256: (4, "I", lying.width), 257: (16, "Q", lying.height), 258: (3, "H", 8), 259: (3, "H", packing)}
         values |= {262: (3, "H", 2), 277: (3, "H", 3), 278: (4, "I", lying.height), ORIENTATION: (number, form, orientation)}
         data = big(order, values, PACK[packing](lying.tobytes()), directory_first)
@@ -182,7 +182,7 @@ def test_big_tiffs_of_any_orientation(order, packing, directory_first, kind):
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
 def test_the_orientation_may_be_of_any_type(kind, order):
     number, form = ORIENTATIONS[kind]
-    lying = PHOTO.transpose(LYING[6])
+    lying = PHOTO.transpose(TRANSPOSES[6])
     data = bytearray(page(2, lying.split(), order=order, t274=(3, [6])))
     entry = data.index(struct.pack(f"{order}HHI", 274, 3, 1))
     struct.pack_into(f"{order}HHI", data, entry, 274, number, 1)

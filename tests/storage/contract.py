@@ -1,6 +1,6 @@
-"""What every storage must keep, as one class of tests; a back end subclasses it and says how to get around it.
+"""Tests of the storage interface, as a class. The tests of each storage are a subclass.
 
-A subclass has a fixture `storage`, and the raw helpers below, which see what is kept without asking the storage.
+A subclass has a fixture `storage`, and implements the `raw_` methods, which use the stored data without the storage.
 """
 
 import threading
@@ -28,7 +28,7 @@ MISSING = {IMAGE: ImageNotFound, OBJECT: ObjectNotFound}
 
 
 class Interruption(Exception):
-    """What a payload may raise."""
+    """An error of a payload."""
 
 
 def interrupted(*chunks):
@@ -41,68 +41,68 @@ def read(stored):
 
 
 def large(count=5):
-    """Make a payload of pieces that are told apart, larger than is read at once."""
+    """Return the chunks of a payload that is too large to be read at once. Each chunk has another letter."""
     return [bytes([65 + number]) * CHUNK for number in range(count)]
 
 
 class StorageContract:
-    """The contract, promise by promise."""
+    """Tests for every storage."""
 
-    most_memory = 16 * CHUNK  # that saving and reading a payload of 256 chunks may take
+    max_memory = 16 * CHUNK  # bytes, for saving and reading a payload of 256 chunks
 
     def raw_read(self, storage, bucket, key):
-        """Read the bytes that are kept under a key; None where there are none."""
+        """Return the stored bytes of a record, or None if it is missing."""
         raise NotImplementedError
 
     def raw_write(self, storage, bucket, key, data):
-        """Keep these bytes under a key of a bucket that exists."""
+        """Store bytes as a record in an existing bucket."""
         raise NotImplementedError
 
     def raw_names(self, storage, bucket):
-        """List the names of all that a bucket holds."""
+        """Return the names of all files or objects in a bucket."""
         raise NotImplementedError
 
     def raw_strays(self, storage, bucket):
-        """Put things into a bucket that are none of ours."""
+        """Create files or objects in a bucket that are not records."""
         raise NotImplementedError
 
     @pytest.fixture
     def bucket(self, storage):
-        storage.create_bucket("pictures")
-        return "pictures"
+        storage.create_bucket("photos")
+        return "photos"
 
     @pytest.fixture
     def damage(self, storage, bucket):
-        """Store a record, and flip a bit of it at a place that is counted from its end where it is negative."""
+        """Return a function that stores a record and flips a bit in the byte at `position`. Negative: from the end."""
 
-        def flip(place, key=IMAGE, draft=DRAFT):
+        def flip(position, key=IMAGE, draft=DRAFT):
             storage.put(bucket, key, draft, [b"payload"])
             data = bytearray(self.raw_read(storage, bucket, key))
-            data[place] ^= 1
+            data[position] ^= 1
             self.raw_write(storage, bucket, key, bytes(data))
 
         return flip
 
     # Buckets
 
-    def test_buckets_are_made_once_and_listed_by_name(self, storage):
+    def test_buckets_are_created_once_and_listed_by_name(self, storage):
         assert storage.list_buckets() == []
-        for name in ("pictures", "a-1", "x" * 63):
+        for name in ("photos", "a-1", "x" * 63):
             storage.create_bucket(name)
-        assert storage.list_buckets() == ["a-1", "pictures", "x" * 63]
-        with pytest.raises(BucketExists, match="Bucket with name pictures already exist"):
-            storage.create_bucket("pictures")
+        assert storage.list_buckets() == ["a-1", "photos", "x" * 63]
+        with pytest.raises(BucketExists, match="Bucket with name photos already exist"):
+            storage.create_bucket("photos")
 
-    def test_of_many_who_make_a_bucket_one_succeeds(self, storage):
+    def test_one_of_many_concurrent_creations_of_a_bucket_succeeds(self, storage):
         def create(_):
             with suppress(BucketExists):
-                return storage.create_bucket("pictures") is None
+                return storage.create_bucket("photos") is None
 
         with ThreadPoolExecutor(8) as pool:
             assert list(pool.map(create, range(8))).count(True) == 1
-        assert storage.list_buckets() == ["pictures"]
+        assert storage.list_buckets() == ["photos"]
 
-    def test_a_bucket_goes_with_all_it_holds(self, storage, bucket):
+    def test_a_bucket_is_deleted_with_its_records(self, storage, bucket):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
         storage.put(bucket, OBJECT, TEXT, large())
         storage.delete_bucket(bucket)
@@ -114,7 +114,7 @@ class StorageContract:
         with pytest.raises(ImageNotFound):
             storage.open(bucket, IMAGE)
 
-    def test_a_bucket_can_be_deleted_while_it_is_written_to(self, storage, bucket):
+    def test_a_bucket_can_be_deleted_during_saves(self, storage, bucket):
         started = threading.Event()
 
         def write():
@@ -131,7 +131,7 @@ class StorageContract:
                 writer.result()
         wait_until(lambda: storage.list_buckets() == [])
 
-    def test_other_buckets_are_left_alone(self, storage, bucket):
+    def test_the_deletion_of_a_bucket_does_not_change_other_buckets(self, storage, bucket):
         storage.create_bucket("others")
         storage.put("others", IMAGE, DRAFT, [b"payload"])
         with pytest.raises(ImageNotFound):
@@ -157,10 +157,10 @@ class StorageContract:
         ],
         ids=[
             *("delete_bucket", "put", "put large", "write", "read", "open", "preview", "head"),
-            *("delete", "delete_many", "delete none", "list_keys"),
+            *("delete", "delete_many", "delete no records", "list_keys"),
         ],
     )
-    def test_a_bucket_that_is_missing_is_named_and_not_made(self, storage, use):
+    def test_a_missing_bucket_is_not_found_and_not_created(self, storage, use):
         with pytest.raises(BucketNotFound, match="Bucket with name missing not found"):
             use(storage)
         assert storage.list_buckets() == []
@@ -169,9 +169,9 @@ class StorageContract:
 
     @pytest.mark.parametrize("key", [IMAGE, OBJECT], ids=str)
     @pytest.mark.parametrize(
-        "chunks", [[b"pay", b"load"], [b"x"], [b""], [], large()], ids=["two", "one", "empty", "none", "large"]
+        "chunks", [[b"pay", b"load"], [b"x"], [b""], [], large()], ids=["two", "one", "empty", "no chunks", "large"]
     )
-    def test_what_was_put_is_read(self, storage, bucket, key, chunks):
+    def test_a_stored_record_can_be_read(self, storage, bucket, key, chunks):
         storage.put(bucket, key, DRAFT, iter(chunks))
         payload = b"".join(chunks)
         stored = storage.open(bucket, key)
@@ -185,7 +185,7 @@ class StorageContract:
         assert (index.payload.length, index.etag) == (len(payload), etag_of(payload))
         assert self.raw_read(storage, bucket, key).startswith(payload)
 
-    def test_metadata_at_its_limits_is_kept(self, storage, bucket):
+    def test_metadata_of_the_maximum_size_is_stored(self, storage, bucket):
         meta = {f"{number:02}": "~" * 62 for number in range(32)}
         draft = NewRecord("text/plain; " + "x" * 5000, ID, meta, (75_000_000, 1), PREVIEWS)
         storage.put(bucket, IMAGE, draft, [b"payload"])
@@ -201,46 +201,46 @@ class StorageContract:
 
     @pytest.mark.parametrize("key", MISSING, ids=str)
     @pytest.mark.parametrize("use", ["read", "open", "head", "delete"])
-    def test_a_record_that_is_missing_is_named(self, storage, bucket, key, use):
+    def test_a_missing_record_is_not_found(self, storage, bucket, key, use):
         with pytest.raises(MISSING[key], match=f"with id {ID} not found"):
             getattr(storage, use)(bucket, key)
 
-    def test_several_are_looked_up_at_once_but_for_missing_and_damaged_ones(self, storage, bucket):
-        kept, damaged, missing = (Key(Kind.OBJECT, str(uuid4())) for _ in range(3))
-        for key in (kept, IMAGE):
+    def test_head_many_skips_missing_and_damaged_records(self, storage, bucket):
+        stored, damaged, missing = (Key(Kind.OBJECT, str(uuid4())) for _ in range(3))
+        for key in (stored, IMAGE):
             storage.put(bucket, key, DRAFT, [b"payload"])
         self.raw_write(storage, bucket, damaged, b"no record")
-        expected = {key: storage.head(bucket, key) for key in (kept, IMAGE)}
-        assert storage.head_many(bucket, iter([missing, kept, damaged, IMAGE])) == expected
+        expected = {key: storage.head(bucket, key) for key in (stored, IMAGE)}
+        assert storage.head_many(bucket, iter([missing, stored, damaged, IMAGE])) == expected
         assert storage.head_many(bucket, [missing]) == {}
         with pytest.raises(BucketNotFound):
-            storage.head_many("missing", [kept])
+            storage.head_many("missing", [stored])
 
-    def test_the_preview_of_an_image_that_is_missing_is_missing(self, storage, bucket):
+    def test_the_preview_of_a_missing_image_is_not_found(self, storage, bucket):
         with pytest.raises(ImageNotFound):
             storage.preview(bucket, IMAGE, 32)
 
     @pytest.mark.parametrize("chunks", [[b"payload"], large()], ids=["small", "large"])
-    def test_stored_previews_are_read_and_others_are_none(self, storage, bucket, chunks):
+    def test_only_stored_previews_can_be_read(self, storage, bucket, chunks):
         storage.put(bucket, IMAGE, DRAFT, chunks)
         for size, data in PREVIEWS.items():
             assert storage.preview(bucket, IMAGE, size) == (storage.head(bucket, IMAGE), data)
         assert storage.preview(bucket, IMAGE, 33) == (storage.head(bucket, IMAGE), None)
 
-    def test_previews_of_any_length_are_read(self, storage, bucket):
+    def test_previews_of_any_length_can_be_read(self, storage, bucket):
         previews = {160: b"1" * 300_000, 96: b"", 64: b"2" * 40_000, 32: b"3"}
         storage.put(bucket, IMAGE, NewRecord("image/jpeg", previews=previews), [b"payload"])
         assert {size: storage.preview(bucket, IMAGE, size)[1] for size in previews} == previews
 
     @pytest.mark.parametrize("length", [MAX_IN_MEMORY_PAYLOAD - 1, MAX_IN_MEMORY_PAYLOAD, MAX_IN_MEMORY_PAYLOAD + 1])
-    def test_a_payload_is_read_at_once_up_to_a_limit_and_left_where_it_lies_above(self, storage, bucket, length):
+    def test_a_payload_up_to_a_limit_is_read_into_memory(self, storage, bucket, length):
         storage.put(bucket, OBJECT, TEXT, [b"x" * length])
         stored = storage.open(bucket, OBJECT)
         assert stored.payload.length == length
         assert (stored.payload.data is not None) == (length <= MAX_IN_MEMORY_PAYLOAD)
         assert read(stored) == b"x" * length
 
-    def test_a_large_payload_is_read_in_parts_and_ends_where_it_ends(self, storage, bucket):
+    def test_a_large_payload_can_be_read_in_parts_and_ranges(self, storage, bucket):
         storage.put(bucket, OBJECT, TEXT, large())
         with closing(storage.open(bucket, OBJECT).payload) as payload:
             assert payload.read(3) == b"AAA"
@@ -254,7 +254,7 @@ class StorageContract:
             assert payload.read() == b"".join(large())
             payload.close()
 
-    def test_an_open_payload_stays_whole_when_its_record_is_replaced_or_deleted(self, storage, bucket):
+    def test_an_open_payload_does_not_change_when_its_record_is_replaced_or_deleted(self, storage, bucket):
         storage.put(bucket, OBJECT, TEXT, large())
         before = storage.open(bucket, OBJECT)
         storage.put(bucket, OBJECT, TEXT, [b"other" * CHUNK])
@@ -263,21 +263,21 @@ class StorageContract:
         assert read(before) == b"".join(large())
         assert read(after) == b"other" * CHUNK
 
-    def test_a_large_payload_is_never_held_in_memory(self, storage, bucket):
+    def test_a_large_payload_is_not_held_in_memory(self, storage, bucket):
         tracemalloc.start()
         try:
             storage.put(bucket, OBJECT, TEXT, (bytes(CHUNK) for _ in range(256)))
             with closing(storage.open(bucket, OBJECT).payload) as payload:
                 while payload.read(CHUNK):
                     pass
-            assert tracemalloc.get_traced_memory()[1] < self.most_memory
+            assert tracemalloc.get_traced_memory()[1] < self.max_memory
         finally:
             tracemalloc.stop()
         assert storage.head(bucket, OBJECT).payload.length == 256 * CHUNK
 
-    # Replacing, and failure
+    # Replacement and failures
 
-    def test_put_replaces_the_whole_record(self, storage, bucket):
+    def test_put_replaces_all_parts_of_a_record(self, storage, bucket):
         storage.put(bucket, IMAGE, DRAFT, large())
         storage.put(bucket, IMAGE, NewRecord("image/png", None, {}, None, {32: b"new"}), [b"new payload"])
         stored = storage.open(bucket, IMAGE)
@@ -286,7 +286,7 @@ class StorageContract:
         assert storage.preview(bucket, IMAGE, 160)[1] is None
         assert len(self.raw_names(storage, bucket)) == 1
 
-    def test_put_replaces_in_one_step(self, storage, bucket):
+    def test_put_replaces_a_record_atomically(self, storage, bucket):
         storage.put(bucket, OBJECT, TEXT, [b"old"])
 
         def payload():
@@ -297,7 +297,7 @@ class StorageContract:
         storage.put(bucket, OBJECT, TEXT, payload())
         assert read(storage.open(bucket, OBJECT)) == b"".join(large())
 
-    def test_a_new_record_is_not_seen_before_it_is_whole(self, storage, bucket):
+    def test_a_new_record_is_not_visible_before_it_is_complete(self, storage, bucket):
         def payload():
             for chunk in large():
                 with pytest.raises(ObjectNotFound):
@@ -309,7 +309,7 @@ class StorageContract:
         assert list(storage.list_keys(bucket, Kind.OBJECT)) == [OBJECT]
 
     @pytest.mark.parametrize("chunks", [[], [b"payload"], large()], ids=["at once", "small", "large"])
-    def test_a_payload_that_fails_leaves_nothing(self, storage, bucket, chunks):
+    def test_after_a_payload_that_fails_nothing_is_stored(self, storage, bucket, chunks):
         with pytest.raises(Interruption):
             storage.put(bucket, OBJECT, TEXT, interrupted(*chunks))
         with pytest.raises(ObjectNotFound):
@@ -317,14 +317,14 @@ class StorageContract:
         assert self.raw_names(storage, bucket) == []
 
     @pytest.mark.parametrize("chunks", [[b"payload"], large()], ids=["small", "large"])
-    def test_a_payload_that_fails_leaves_what_was_there(self, storage, bucket, chunks):
+    def test_after_a_payload_that_fails_the_old_record_is_unchanged(self, storage, bucket, chunks):
         storage.put(bucket, IMAGE, DRAFT, [b"old"])
         before = self.raw_read(storage, bucket, IMAGE)
         with pytest.raises(Interruption):
             storage.put(bucket, IMAGE, TEXT, interrupted(*chunks))
         assert self.raw_read(storage, bucket, IMAGE) == before
 
-    def test_a_bucket_that_is_deleted_while_a_record_is_written_stays_deleted(self, storage, bucket):
+    def test_a_bucket_that_is_deleted_during_a_save_stays_deleted(self, storage, bucket):
         def payload():
             yield b"pay"
             storage.delete_bucket(bucket)
@@ -337,7 +337,7 @@ class StorageContract:
         assert self.raw_names(storage, bucket) == []
 
     @pytest.mark.parametrize("key", [IMAGE, OBJECT], ids=str)
-    def test_of_many_who_write_one_key_each_reader_sees_one_whole(self, storage, bucket, key):
+    def test_readers_see_intact_records_during_concurrent_saves(self, storage, bucket, key):
         writers, rounds = 4, 15
         done = threading.Event()
 
@@ -366,10 +366,10 @@ class StorageContract:
         assert read(storage.open(bucket, key)).endswith(b" ") or read(storage.open(bucket, key)).startswith(b"0")
         assert len(self.raw_names(storage, bucket)) == 1
 
-    # Deleting and listing
+    # Deletion and listing
 
     @pytest.mark.parametrize("key", MISSING, ids=str)
-    def test_a_record_that_was_deleted_is_missing(self, storage, bucket, key):
+    def test_a_deleted_record_is_not_found(self, storage, bucket, key):
         storage.put(bucket, key, DRAFT, [b"payload"])
         storage.delete(bucket, key)
         for use in (storage.open, storage.head, storage.delete):
@@ -377,7 +377,7 @@ class StorageContract:
                 use(bucket, key)
         assert self.raw_names(storage, bucket) == []
 
-    def test_many_are_deleted_at_once_and_missing_ones_passed_over(self, storage, bucket):
+    def test_delete_many_skips_missing_records(self, storage, bucket):
         keys = [Key(kind, str(uuid4())) for kind in Kind for _ in range(20)]
         for key in keys:
             storage.put(bucket, key, TEXT, [b"payload"])
@@ -387,7 +387,7 @@ class StorageContract:
         storage.delete_many(bucket, [])
         assert len(self.raw_names(storage, bucket)) == 2
 
-    def test_keys_are_listed_by_kind_and_id_and_what_is_no_record_is_passed_over(self, storage, bucket):
+    def test_keys_are_listed_by_kind_and_id_without_other_files(self, storage, bucket):
         self.raw_strays(storage, bucket)
         assert [list(storage.list_keys(bucket, kind)) for kind in Kind] == [[], []]
         keys = {kind: {Key(kind, str(uuid4())) for _ in range(30)} for kind in Kind}
@@ -399,41 +399,41 @@ class StorageContract:
     # Damage
 
     @pytest.mark.parametrize("key", [IMAGE, OBJECT], ids=str)
-    def test_a_damaged_payload_is_not_handed_out(self, storage, bucket, damage, key):
+    def test_a_damaged_payload_is_not_returned(self, storage, bucket, damage, key):
         damage(0, key)
         with pytest.raises(RecordDamaged, match=f"Id {ID}"):
             storage.open(bucket, key)
         assert storage.head(bucket, key).payload.length == 7
         assert storage.preview(bucket, key, 32)[1] == PREVIEWS[32]
 
-    def test_a_damaged_preview_is_none_and_the_others_are_read(self, storage, bucket, damage):
+    def test_a_damaged_preview_is_not_returned_but_the_others_are(self, storage, bucket, damage):
         damage(len(b"payload"))
         assert storage.preview(bucket, IMAGE, 160) == (storage.head(bucket, IMAGE), None)
         assert storage.preview(bucket, IMAGE, 96)[1] == PREVIEWS[96]
         assert read(storage.open(bucket, IMAGE)) == b"payload"
 
     @pytest.mark.parametrize(
-        "place", [-1, -5 - 4, -FOOTER.size, 1 - FOOTER.size, 5 - FOOTER.size, -FOOTER.size - 1, -FOOTER.size - 50]
+        "position", [-1, -5 - 4, -FOOTER.size, 1 - FOOTER.size, 5 - FOOTER.size, -FOOTER.size - 1, -FOOTER.size - 50]
     )
-    def test_a_record_with_a_damaged_index_is_damaged(self, storage, bucket, damage, place):
-        damage(place)
+    def test_a_record_with_a_damaged_index_is_damaged(self, storage, bucket, damage, position):
+        damage(position)
         for use in (storage.read, storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
             with pytest.raises(RecordDamaged, match=f"Id {ID}"):
                 use(bucket, IMAGE)
 
     @pytest.mark.parametrize(
-        "cut",
+        "change",
         [lambda data: b"", lambda data: data[:-1], lambda data: data[1:], lambda data: data + b"\0"],
-        ids=["empty", "without its end", "without its beginning", "longer"],
+        ids=["empty", "last byte missing", "first byte missing", "longer"],
     )
     @pytest.mark.parametrize("chunks", [[b"payload"], large()], ids=["small", "large"])
-    def test_a_record_of_another_length_is_damaged(self, storage, bucket, chunks, cut):
-        self.raw_write(storage, bucket, IMAGE, cut(b"".join(encode(DRAFT, chunks))))
+    def test_a_record_with_a_wrong_length_is_damaged(self, storage, bucket, chunks, change):
+        self.raw_write(storage, bucket, IMAGE, change(b"".join(encode(DRAFT, chunks))))
         for use in (storage.read, storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
             with pytest.raises(RecordDamaged):
                 use(bucket, IMAGE)
 
-    def test_a_record_of_an_unknown_version_is_damaged(self, storage, bucket):
+    def test_a_record_with_an_unsupported_version_is_damaged(self, storage, bucket):
         data = bytearray(b"".join(encode(DRAFT, [b"payload"])))
         data[-8] = 2
         self.raw_write(storage, bucket, IMAGE, bytes(data))
@@ -450,15 +450,15 @@ class StorageContract:
         storage.delete_many(bucket, [IMAGE])
         assert self.raw_names(storage, bucket) == []
 
-    def test_a_record_that_was_written_elsewhere_is_read(self, storage, bucket):
+    def test_a_record_that_another_program_stored_can_be_read(self, storage, bucket):
         self.raw_write(storage, bucket, IMAGE, b"".join(encode(DRAFT, [b"payload"])))
         assert read(storage.open(bucket, IMAGE)) == b"payload"
         assert list(storage.list_keys(bucket, Kind.IMAGE)) == [IMAGE]
 
-    # The storage as a whole
+    # Complete records, and the storage
 
-    @pytest.mark.parametrize("chunks", [[b"\xff\xd8"], [b""], large(1), large(40)], ids=["small", "empty", "middle", "large"])
-    def test_a_whole_record_is_read_and_written_byte_for_byte(self, storage, bucket, chunks):
+    @pytest.mark.parametrize("chunks", [[b"\xff\xd8"], [b""], large(1), large(40)], ids=["small", "empty", "medium", "large"])
+    def test_a_complete_record_can_be_copied_byte_for_byte(self, storage, bucket, chunks):
         storage.put(bucket, IMAGE, DRAFT, chunks)
         index, record = storage.read(bucket, IMAGE)
         other = Key(Kind.IMAGE, str(uuid4()))
@@ -466,25 +466,25 @@ class StorageContract:
         assert storage.head(bucket, other) == storage.head(bucket, IMAGE) == index
         assert self.raw_read(storage, bucket, other) == self.raw_read(storage, bucket, IMAGE)
 
-    def test_a_large_record_that_is_passed_on_is_never_held_in_memory(self, storage, bucket):
+    def test_a_large_record_is_not_held_in_memory_during_a_copy(self, storage, bucket):
         storage.put(bucket, OBJECT, TEXT, (b"x" * CHUNK for _ in range(256)))
         tracemalloc.start()
         try:
             index, record = storage.read(bucket, OBJECT)
             storage.write(bucket, Key(Kind.OBJECT, str(uuid4())), "text/plain", verify(index, record))
-            assert tracemalloc.get_traced_memory()[1] < self.most_memory
+            assert tracemalloc.get_traced_memory()[1] < self.max_memory
         finally:
             tracemalloc.stop()
 
     @pytest.mark.parametrize("chunks", [large(1), large(6)], ids=["small", "large"])
-    def test_a_record_that_is_replaced_while_it_is_read_whole_is_not_mixed(self, storage, bucket, chunks):
+    def test_a_record_that_is_being_read_does_not_change_when_it_is_replaced(self, storage, bucket, chunks):
         storage.put(bucket, OBJECT, TEXT, chunks)
-        whole = self.raw_read(storage, bucket, OBJECT)
+        before = self.raw_read(storage, bucket, OBJECT)
         _, record = storage.read(bucket, OBJECT)
         storage.put(bucket, OBJECT, TEXT, [b"another"])
-        assert b"".join(record) == whole
+        assert b"".join(record) == before
 
-    def test_a_record_that_fails_its_check_on_the_way_is_not_written(self, storage, bucket, damage):
+    def test_a_record_that_fails_its_check_during_a_copy_is_not_stored(self, storage, bucket, damage):
         damage(20)
         index, record = storage.read(bucket, IMAGE)
         other = Key(Kind.IMAGE, str(uuid4()))
@@ -493,7 +493,7 @@ class StorageContract:
         with pytest.raises(ImageNotFound):
             storage.head(bucket, other)
 
-    def test_all_that_a_bucket_holds_is_listed_records_and_strays(self, storage, bucket):
+    def test_all_records_and_other_files_of_a_bucket_are_listed(self, storage, bucket):
         self.raw_strays(storage, bucket)
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
         storage.put(bucket, OBJECT, TEXT, large(1))
@@ -508,19 +508,19 @@ class StorageContract:
             list(storage.entries("missing"))
 
     @pytest.mark.parametrize("chunks", [[b"payload"], large(40)], ids=["small", "large"])
-    def test_a_record_is_replaced_where_it_is_still_the_one_that_was_read(self, storage, bucket, chunks):
+    def test_replace_replaces_an_unchanged_record(self, storage, bucket, chunks):
         storage.put(bucket, IMAGE, DRAFT, chunks)
         old = storage.head(bucket, IMAGE)
-        previews = {**PREVIEWS, 32: b"mended"}
+        previews = {**PREVIEWS, 32: b"repaired"}
         assert storage.replace(bucket, IMAGE, old, with_previews(old, b"".join(chunks), previews))
         index, record = storage.read(bucket, IMAGE)
         list(verify(index, record))
         assert replace(index, parts=old.parts) == old
         assert storage.head(bucket, IMAGE) == index
-        assert storage.preview(bucket, IMAGE, 32)[1] == b"mended"
+        assert storage.preview(bucket, IMAGE, 32)[1] == b"repaired"
 
     @pytest.mark.parametrize("chunks", [[b"payload"], large(40)], ids=["small", "large"])
-    def test_a_save_that_comes_before_a_replacement_ends_stays(self, storage, bucket, chunks):
+    def test_replace_does_not_overwrite_a_newer_record(self, storage, bucket, chunks):
         storage.put(bucket, IMAGE, DRAFT, chunks)
         old = storage.head(bucket, IMAGE)
 
@@ -535,7 +535,7 @@ class StorageContract:
             assert read(storage.open(bucket, IMAGE)) == b"newer"
         assert list(storage.leftovers([bucket])) == []
 
-    def test_a_record_that_was_deleted_is_not_brought_back(self, storage, bucket):
+    def test_replace_does_not_restore_a_deleted_record(self, storage, bucket):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
         old = storage.head(bucket, IMAGE)
         storage.delete(bucket, IMAGE)
@@ -544,7 +544,7 @@ class StorageContract:
         assert not storage.replace(bucket, IMAGE, old, with_previews(old, b"payload", PREVIEWS))
         assert storage.list_buckets() == []
 
-    def test_what_a_save_has_not_finished_is_listed_as_a_leftover(self, storage, bucket):
+    def test_an_incomplete_save_is_listed_as_a_leftover(self, storage, bucket):
         def payload():
             yield from large(40)
             found.extend(storage.leftovers([bucket, "missing"]))
@@ -555,11 +555,11 @@ class StorageContract:
         assert found[0].modified < time.time() + 300
         assert list(storage.leftovers([bucket])) == []
 
-    def test_a_storage_that_works_passes_its_check(self, storage, bucket):
+    def test_the_check_of_a_working_storage_succeeds(self, storage, bucket):
         storage.check()
         assert self.raw_names(storage, bucket) == []
 
-    def test_sweeping_leaves_buckets_and_records_alone(self, storage, bucket):
+    def test_sweep_does_not_change_buckets_and_records(self, storage, bucket):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
         storage.sweep()
         assert storage.list_buckets() == [bucket]

@@ -19,14 +19,14 @@ from luna_image_store.errors import (
 )
 from luna_image_store.storage.base import Key, Kind
 from luna_image_store.storage.disk.backend import DiskStorage
-from tests import pictures
+from tests import sample_images
 from tests.machine import wait_until
 from tests.storage.contract import CHUNK, DRAFT, ID, IMAGE, OBJECT, TEXT, Interruption, StorageContract, interrupted, large, read
 
 OTHER = Key(Kind.IMAGE, "14ffffff-ffff-ffff-ffff-ffffffffffff")
 
 
-def place(root, key, bucket="b"):
+def record_path(root, key, bucket="b"):
     return root / bucket / key.kind.folder / key.id[:2] / (key.id + key.kind.ending)
 
 
@@ -34,21 +34,21 @@ def wait_until_empty(path):
     wait_until(lambda: not any(path.iterdir()))
 
 
-def held_files():
+def open_files():
     return [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")]
 
 
 class TestDiskStorage(StorageContract):
     @pytest.fixture(autouse=True)
-    def known_root(self, root):
+    def keep_root(self, root):
         self.root = root
 
     def raw_read(self, storage, bucket, key):
-        path = place(self.root, key, bucket)
+        path = record_path(self.root, key, bucket)
         return path.read_bytes() if path.exists() else None
 
     def raw_write(self, storage, bucket, key, data):
-        path = place(self.root, key, bucket)
+        path = record_path(self.root, key, bucket)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
 
@@ -72,10 +72,10 @@ def bucket(storage):
     return "b"
 
 
-# Where and how records are kept
+# Files of records
 
 
-def test_records_are_files_where_they_are_documented(storage, root, bucket):
+def test_records_have_the_documented_paths(storage, root, bucket):
     storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     storage.put(bucket, OBJECT, TEXT, [b"payload"])
     assert (root / f"b/images/14/{ID}.jpg").is_file()
@@ -83,12 +83,12 @@ def test_records_are_files_where_they_are_documented(storage, root, bucket):
     assert list((root / ".tmp").iterdir()) == []
 
 
-def test_the_record_of_a_picture_is_a_picture_for_every_viewer(storage, root, bucket):
-    storage.put(bucket, IMAGE, DRAFT, [pictures.jpeg()])
-    assert pictures.corners(pictures.decoded(place(root, IMAGE).read_bytes())) == pictures.UPRIGHT
+def test_the_record_of_an_image_can_be_decoded_as_an_image(storage, root, bucket):
+    storage.put(bucket, IMAGE, DRAFT, [sample_images.jpeg()])
+    assert sample_images.corners(sample_images.decoded(record_path(root, IMAGE).read_bytes())) == sample_images.UPRIGHT
 
 
-def test_a_storage_that_need_not_be_durable_keeps_records_too(root):
+def test_a_storage_without_durability_stores_records(root):
     storage = DiskStorage(str(root), durable=False)
     storage.create_bucket("b")
     storage.put("b", OBJECT, TEXT, large())
@@ -98,14 +98,14 @@ def test_a_storage_that_need_not_be_durable_keeps_records_too(root):
     assert storage.list_buckets() == []
 
 
-def test_a_bucket_may_have_the_longest_name(storage):
+def test_a_bucket_name_may_have_255_characters(storage):
     storage.create_bucket("x" * 255)
     storage.put("x" * 255, IMAGE, DRAFT, [b"payload"])
     storage.delete_bucket("x" * 255)
     assert storage.list_buckets() == []
 
 
-def test_the_root_may_be_relative_and_is_not_sought_again(tmp_path, monkeypatch):
+def test_a_relative_root_is_resolved_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     storage = DiskStorage("deep/er")
     monkeypatch.chdir("/")
@@ -113,7 +113,7 @@ def test_the_root_may_be_relative_and_is_not_sought_again(tmp_path, monkeypatch)
     assert (tmp_path / "deep/er/b/images").is_dir()
 
 
-def test_two_services_may_share_a_root(storage, root, bucket):
+def test_two_services_can_share_a_root(storage, root, bucket):
     other = DiskStorage(str(root))
     storage.put(bucket, IMAGE, DRAFT, [b"one"])
     assert read(other.open(bucket, IMAGE)) == b"one"
@@ -122,7 +122,7 @@ def test_two_services_may_share_a_root(storage, root, bucket):
         storage.open(bucket, IMAGE)
 
 
-def test_a_failed_save_leaves_no_file_anywhere(storage, root, bucket):
+def test_after_a_failed_save_no_file_is_left(storage, root, bucket):
     with pytest.raises(Interruption):
         storage.put(bucket, IMAGE, DRAFT, interrupted(*large()))
     with pytest.raises(BucketNotFound):
@@ -133,12 +133,12 @@ def test_a_failed_save_leaves_no_file_anywhere(storage, root, bucket):
 def test_no_descriptor_is_left_open(storage, root, bucket):
     storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     storage.put(bucket, OBJECT, TEXT, large())
-    before = sorted(held_files())
+    before = sorted(open_files())
     storage.open(bucket, IMAGE)
     storage.open(bucket, OBJECT).payload.close()
-    storage.open(bucket, OBJECT)  # never read
+    storage.open(bucket, OBJECT)  # it is not read
     storage.preview(bucket, IMAGE, 32)
-    place(root, IMAGE).write_bytes(b"damaged")
+    record_path(root, IMAGE).write_bytes(b"damaged")
     for use in (storage.open, storage.head):
         with pytest.raises(RecordDamaged):
             use(bucket, IMAGE)
@@ -146,10 +146,10 @@ def test_no_descriptor_is_left_open(storage, root, bucket):
         storage.put(bucket, IMAGE, DRAFT, interrupted(b"payload"))
     storage.sweep()
     storage.check()
-    assert sorted(held_files()) == before
+    assert sorted(open_files()) == before
 
 
-def test_the_position_of_a_large_payloads_descriptor_is_where_the_part_begins(storage, bucket):
+def test_the_position_of_the_descriptor_is_the_start_of_the_range(storage, bucket):
     storage.put(bucket, OBJECT, TEXT, large())
     payload = storage.open(bucket, OBJECT).payload
     assert os.lseek(payload.fileno(), 0, os.SEEK_CUR) == 0
@@ -158,15 +158,15 @@ def test_the_position_of_a_large_payloads_descriptor_is_where_the_part_begins(st
     payload.close()
 
 
-# Strangers under the root
+# Other files under the root
 
 
 @pytest.fixture
-def strangers(storage, root, tmp_path):
-    """Put things beside the buckets that look like some, and give what they must still be afterwards."""
+def other_files(storage, root, tmp_path):
+    """Create files and directories that resemble buckets. Return the sorted list of all paths."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    for name in ("precious", "images", "objects"):
+    for name in ("protected", "images", "objects"):
         (outside / name).mkdir()
     (root / "file").write_text("stray")
     (root / "empty").mkdir()
@@ -179,7 +179,7 @@ def strangers(storage, root, tmp_path):
     return sorted(str(path) for path in (*root.rglob("*"), *outside.rglob("*")))
 
 
-def test_what_is_no_bucket_is_not_listed_and_holds_nothing(storage, strangers):
+def test_a_file_or_directory_that_is_not_a_bucket_is_not_found(storage, other_files):
     assert storage.list_buckets() == []
     for name in ("file", "empty", "half", "dangling", "fifo"):
         for use in (storage.head, storage.open, storage.delete):
@@ -193,30 +193,30 @@ def test_what_is_no_bucket_is_not_listed_and_holds_nothing(storage, strangers):
             storage.create_bucket(name)
 
 
-def test_strangers_are_left_as_they_are(storage, root, tmp_path, bucket, strangers):
+def test_other_files_are_not_changed(storage, root, tmp_path, bucket, other_files):
     storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     storage.sweep()
     storage.delete_bucket(bucket)
     wait_until_empty(root / ".trash")
     left = sorted(str(path) for path in (*root.rglob("*"), *(tmp_path / "outside").rglob("*")))
-    assert left == [path for path in strangers if f"{root}/b/" not in path and path != f"{root}/b"]
+    assert left == [path for path in other_files if f"{root}/b/" not in path and path != f"{root}/b"]
 
 
-def test_a_bucket_that_is_a_link_is_deleted_without_what_it_points_to(storage, root, tmp_path):
+def test_the_deletion_of_a_linked_bucket_keeps_its_target(storage, root, tmp_path):
     elsewhere = tmp_path / "elsewhere"
-    for folder in ("images", "objects", "precious"):
+    for folder in ("images", "objects", "protected"):
         (elsewhere / folder).mkdir(parents=True)
     (root / "linked").symlink_to(elsewhere)
     assert storage.list_buckets() == ["linked"]
     storage.delete_bucket("linked")
     wait_until_empty(root / ".trash")
-    assert (elsewhere / "precious").is_dir()
+    assert (elsewhere / "protected").is_dir()
     assert storage.list_buckets() == []
 
 
 def make_directory(path):
     path.mkdir()
-    (path / "precious").touch()
+    (path / "protected").touch()
 
 
 def make_socket(path):
@@ -229,8 +229,8 @@ def make_socket(path):
 
 @pytest.mark.parametrize("make", [make_directory, os.mkfifo, make_socket], ids=["directory", "FIFO", "socket"])
 @pytest.mark.parametrize(("key", "missing"), [(IMAGE, ImageNotFound), (OBJECT, ObjectNotFound)], ids=["image", "object"])
-def test_what_has_a_records_name_and_is_no_file_is_no_record(storage, root, bucket, make, key, missing):
-    path = place(root, key)
+def test_a_path_that_is_not_a_file_is_not_a_record(storage, root, bucket, make, key, missing):
+    path = record_path(root, key)
     path.parent.mkdir()
     make(path)
     kind = stat.S_IFMT(path.lstat().st_mode)
@@ -241,8 +241,8 @@ def test_what_has_a_records_name_and_is_no_file_is_no_record(storage, root, buck
     assert stat.S_IFMT(path.lstat().st_mode) == kind
 
 
-def test_a_directory_that_has_a_records_name_stays(storage, root, bucket):
-    path = place(root, IMAGE)
+def test_a_directory_with_the_name_of_a_record_is_not_deleted(storage, root, bucket):
+    path = record_path(root, IMAGE)
     path.parent.mkdir()
     make_directory(path)
     with pytest.raises(ImageNotFound):
@@ -250,11 +250,11 @@ def test_a_directory_that_has_a_records_name_stays(storage, root, bucket):
     storage.delete_many(bucket, [IMAGE])
     with pytest.raises(StorageUnavailable):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
-    assert (path / "precious").exists()
+    assert (path / "protected").exists()
     assert list((root / ".tmp").iterdir()) == []
 
 
-def test_a_file_in_place_of_a_directory_of_records_holds_none(storage, root, bucket):
+def test_a_file_in_place_of_a_shard_has_no_records(storage, root, bucket):
     (root / "b/images/14").touch()
     for use in (storage.open, storage.head, storage.delete):
         with pytest.raises(ImageNotFound):
@@ -266,11 +266,11 @@ def test_a_file_in_place_of_a_directory_of_records_holds_none(storage, root, buc
 
 
 @pytest.mark.parametrize("target", ["nowhere", "file", ID + ".jpg"], ids=["dangling", "to a file", "to itself"])
-def test_a_link_that_has_a_records_name_is_replaced_and_deleted_without_what_it_points_to(storage, root, bucket, target):
-    path = place(root, IMAGE)
+def test_a_link_in_place_of_a_record_is_replaced_and_deleted_but_not_its_target(storage, root, bucket, target):
+    path = record_path(root, IMAGE)
     path.parent.mkdir()
     outside = path.parent / "file"
-    outside.write_text("precious")
+    outside.write_text("protected")
     path.symlink_to(target)
     storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     assert read(storage.open(bucket, IMAGE)) == b"payload"
@@ -278,11 +278,11 @@ def test_a_link_that_has_a_records_name_is_replaced_and_deleted_without_what_it_
     path.symlink_to(target)
     storage.delete(bucket, IMAGE)
     assert not path.is_symlink()
-    assert outside.read_text() == "precious"
+    assert outside.read_text() == "protected"
 
 
-def test_a_link_to_what_is_no_record_is_damaged(storage, root, bucket):
-    path = place(root, IMAGE)
+def test_a_link_to_a_file_that_is_not_a_record_is_damaged(storage, root, bucket):
+    path = record_path(root, IMAGE)
     path.parent.mkdir()
     path.symlink_to("/etc/passwd")
     with pytest.raises(RecordDamaged):
@@ -294,10 +294,10 @@ def test_a_link_to_what_is_no_record_is_damaged(storage, root, bucket):
 
 @pytest.fixture
 def leftovers(storage, root, tmp_path):
-    """Leave behind what an interrupted run leaves, and links to what must stay."""
+    """Create the leftovers of an interrupted run, and links to a directory that must not be deleted."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "precious").touch()
+    (outside / "protected").touch()
     (root / ".tmp/save").write_bytes(b"half")
     (root / ".tmp/bucket/images").mkdir(parents=True)
     (root / ".tmp/link").symlink_to(outside)
@@ -305,17 +305,17 @@ def leftovers(storage, root, tmp_path):
     (root / ".trash/bucket/images/14/record").touch()
     (root / ".trash/link").symlink_to(outside)
     yield outside
-    assert (outside / "precious").exists()
+    assert (outside / "protected").exists()
 
 
-def test_leftovers_are_swept(storage, root, leftovers):
+def test_sweep_removes_leftovers(storage, root, leftovers):
     storage.sweep()
     assert list((root / ".tmp").iterdir()) == []
     wait_until_empty(root / ".trash")
     storage.check()
 
 
-def test_unfinished_saves_are_not_swept_while_another_service_works_on_the_root(storage, root, leftovers):
+def test_sweep_keeps_temporary_files_while_another_process_uses_the_root(storage, root, leftovers):
     other = DiskStorage(str(root))
     storage.sweep()
     assert sorted(path.name for path in (root / ".tmp").iterdir()) == ["bucket", "link", "save"]
@@ -325,14 +325,14 @@ def test_unfinished_saves_are_not_swept_while_another_service_works_on_the_root(
     assert list((root / ".tmp").iterdir()) == []
 
 
-def test_a_service_that_has_swept_still_holds_off_others(storage, root):
+def test_a_process_keeps_its_lock_after_a_sweep(storage, root):
     storage.sweep()
     (root / ".tmp/save").touch()
     DiskStorage(str(root)).sweep()
     assert (root / ".tmp/save").exists()
 
 
-def test_a_save_goes_on_while_another_service_starts(storage, root, bucket):
+def test_a_save_continues_while_another_service_starts(storage, root, bucket):
     def payload():
         yield b"pay"
         DiskStorage(str(root)).sweep()
@@ -342,7 +342,7 @@ def test_a_save_goes_on_while_another_service_starts(storage, root, bucket):
     assert read(storage.open(bucket, OBJECT)) == b"payload"
 
 
-# What the system refuses
+# Errors of the system
 
 
 def test_a_root_that_is_a_file_is_unavailable(tmp_path):
@@ -352,7 +352,7 @@ def test_a_root_that_is_a_file_is_unavailable(tmp_path):
             DiskStorage(str(tmp_path / path))
 
 
-def test_a_storage_whose_root_is_gone_is_unavailable(storage, root, bucket):
+def test_a_storage_without_its_root_is_unavailable(storage, root, bucket):
     shutil.rmtree(root)
     for use in (
         storage.check,
@@ -371,9 +371,9 @@ def test_a_storage_whose_root_is_gone_is_unavailable(storage, root, bucket):
     assert not root.exists()
 
 
-def test_a_root_that_is_replaced_by_an_empty_one_is_unavailable_and_the_log_says_so(storage, root, bucket, caplog):
-    """As by a mount that is lost: what was kept must not look deleted."""
-    root.rename(root.with_name("kept"))
+def test_an_empty_root_is_unavailable_and_logged(storage, root, bucket, caplog):
+    """An unmount leaves an empty root. The records must not seem to be deleted."""
+    root.rename(root.with_name("moved"))
     root.mkdir()
     for use in (storage.list_buckets, lambda: storage.open(bucket, IMAGE), lambda: storage.put(bucket, IMAGE, DRAFT, [b"payload"])):
         caplog.clear()
@@ -382,28 +382,28 @@ def test_a_root_that_is_replaced_by_an_empty_one_is_unavailable_and_the_log_says
         assert str(root) in caplog.text
 
 
-@pytest.mark.parametrize("is_replaced", [False, True], ids=["alone", "replaced"])
-def test_a_save_that_cannot_be_made_durable_is_taken_back_but_never_anothers(storage, root, bucket, monkeypatch, is_replaced):
-    def broken(descriptor):
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["not replaced", "replaced"])
+def test_a_failed_sync_undoes_the_save_but_not_a_later_save(storage, root, bucket, monkeypatch, is_replaced):
+    def failing_fsync(descriptor):
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             return
         if is_replaced:
             monkeypatch.undo()
-            storage.put(bucket, IMAGE, DRAFT, [b"the other's"])
+            storage.put(bucket, IMAGE, DRAFT, [b"later"])
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "fsync", broken)
+    monkeypatch.setattr(os, "fsync", failing_fsync)
     with pytest.raises(StorageUnavailable, match="save"):
         storage.put(bucket, IMAGE, DRAFT, [b"payload"])
     if is_replaced:
-        assert read(storage.open(bucket, IMAGE)) == b"the other's"
+        assert read(storage.open(bucket, IMAGE)) == b"later"
     else:
         with pytest.raises(ImageNotFound):
             storage.head(bucket, IMAGE)
 
 
-def test_a_full_disk_is_told_and_nothing_of_the_record_is_kept(small):
-    storage = DiskStorage(str(small))
+def test_a_save_on_a_full_disk_is_storage_full_and_stores_nothing(small_disk):
+    storage = DiskStorage(str(small_disk))
     storage.create_bucket("b")
     storage.put("b", IMAGE, DRAFT, [b"old"])
     for key, error in ((OBJECT, ObjectNotFound), (OTHER, ImageNotFound)):
@@ -414,16 +414,16 @@ def test_a_full_disk_is_told_and_nothing_of_the_record_is_kept(small):
     with pytest.raises(StorageFull):
         storage.put("b", IMAGE, TEXT, large(100))
     assert read(storage.open("b", IMAGE)) == b"old"
-    assert list((small / ".tmp").iterdir()) == []
-    storage.put("b", OTHER, TEXT, [b"there is room for this"])
+    assert list((small_disk / ".tmp").iterdir()) == []
+    storage.put("b", OTHER, TEXT, [b"small enough"])
 
 
-def test_a_disk_without_inodes_is_full(small):
-    storage = DiskStorage(str(small))
+def test_a_disk_without_free_inodes_is_full(small_disk):
+    storage = DiskStorage(str(small_disk))
     storage.create_bucket("b")
     with suppress(OSError):
         for number in range(200):
-            (small / "b" / str(number)).touch()
+            (small_disk / "b" / str(number)).touch()
     with pytest.raises(StorageFull):
         storage.put("b", IMAGE, DRAFT, [b"payload"])
     with pytest.raises(StorageFull):
@@ -431,12 +431,12 @@ def test_a_disk_without_inodes_is_full(small):
     assert storage.list_buckets() == ["b"]
 
 
-def test_a_disk_that_became_read_only_is_unavailable_for_writing_and_still_read(small):
-    storage = DiskStorage(str(small))
+def test_a_read_only_disk_is_unavailable_for_writing_but_can_be_read(small_disk):
+    storage = DiskStorage(str(small_disk))
     storage.create_bucket("b")
     storage.put("b", IMAGE, DRAFT, [b"payload"])
-    for options in (["--bind", small], ["-o", "remount,ro,bind"]):  # on top, since the one below is in use for writing
-        subprocess.run(["mount", *options, small], check=True)
+    for options in (["--bind", small_disk], ["-o", "remount,ro,bind"]):  # a bind mount, because the first mount is open for writing
+        subprocess.run(["mount", *options, small_disk], check=True)
     for use in (
         storage.check,
         lambda: storage.put("b", IMAGE, DRAFT, [b"new"]),
@@ -444,29 +444,29 @@ def test_a_disk_that_became_read_only_is_unavailable_for_writing_and_still_read(
         lambda: storage.delete_many("b", [IMAGE]),
         lambda: storage.create_bucket("c"),
         lambda: storage.delete_bucket("b"),
-        lambda: DiskStorage(str(small)),
+        lambda: DiskStorage(str(small_disk)),
     ):
         with pytest.raises(StorageUnavailable):
             use()
     assert read(storage.open("b", IMAGE)) == b"payload"
 
 
-def test_what_the_system_said_is_logged(storage, root, caplog):
+def test_the_error_of_the_system_is_logged(storage, root, caplog):
     shutil.rmtree(root)
     with pytest.raises(StorageUnavailable):
         storage.check()
     assert "storage: health check: [Errno 2] No such file or directory" in caplog.text
 
 
-def test_a_damaged_record_is_logged_with_what_is_wrong(storage, root, bucket, caplog):
+def test_a_damaged_record_is_logged_with_the_reason(storage, root, bucket, caplog):
     storage.put(bucket, IMAGE, DRAFT, [b"payload"])
-    place(root, IMAGE).write_bytes(b"")
+    record_path(root, IMAGE).write_bytes(b"")
     with pytest.raises(RecordDamaged):
         storage.head(bucket, IMAGE)
     assert f"damaged record: images {ID} in bucket b: the footer is missing" in caplog.text
 
 
-def test_a_bucket_whose_bytes_cannot_be_freed_is_gone_all_the_same(storage, bucket, monkeypatch):
+def test_a_bucket_is_deleted_even_if_its_space_cannot_be_freed(storage, bucket, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     storage.delete_bucket(bucket)
     assert storage.list_buckets() == []

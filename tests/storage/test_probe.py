@@ -1,4 +1,4 @@
-"""How often the storage is looked at, and how long anybody waits for it."""
+"""How often the storage is probed, and how long callers wait for the result."""
 
 import threading
 import time
@@ -13,79 +13,79 @@ from tests.machine import wait_until
 
 
 class Disk:
-    """What is checked: it may hang, and it may be broken."""
+    """A storage to probe, which may hang or fail."""
 
     def __init__(self):
-        self.goes_on = threading.Event()
-        self.goes_on.set()
-        self.fault = None
-        self.checks = self.at_once = self.most_at_once = 0
-        self.asked_by = []
+        self.is_responding = threading.Event()
+        self.is_responding.set()
+        self.error = None
+        self.checks = self.running = self.max_running = 0
+        self.request_ids = []
 
     def check(self):
         self.checks += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        self.asked_by.append(request_id.get())
-        assert self.goes_on.wait(60)
-        self.at_once -= 1
-        if self.fault:
-            raise self.fault
+        self.running += 1
+        self.max_running = max(self.max_running, self.running)
+        self.request_ids.append(request_id.get())
+        assert self.is_responding.wait(60)
+        self.running -= 1
+        if self.error:
+            raise self.error
 
 
 @pytest.fixture
 def disk():
     disk = Disk()
     yield disk
-    disk.goes_on.set()
+    disk.is_responding.set()
 
 
-def test_who_asks_soon_after_another_gets_the_same_finding(disk):
-    asked = CachedProbe(disk.check, ttl=1000)
-    assert len({asked.result() for _ in range(100)}) == 1
+def test_calls_within_the_ttl_get_the_same_result(disk):
+    cached = CachedProbe(disk.check, ttl=1000)
+    assert len({cached.result() for _ in range(100)}) == 1
     assert disk.checks == 1
 
 
-def test_while_it_is_known_to_be_broken_nobody_waits_for_long(disk):
-    asked = CachedProbe(disk.check, timeout=1000, ttl=0.1)
-    disk.fault = StorageUnavailable("health check")
-    assert asked.result().fault is disk.fault
+def test_after_a_failed_run_callers_wait_only_for_the_ttl(disk):
+    cached = CachedProbe(disk.check, timeout=1000, ttl=0.1)
+    disk.error = StorageUnavailable("health check")
+    assert cached.result().error is disk.error
     time.sleep(0.2)
-    disk.goes_on.clear()
-    assert asked.result().fault is disk.fault
+    disk.is_responding.clear()
+    assert cached.result().error is disk.error
     assert disk.checks == 2
 
 
-def test_a_finding_is_kept_for_a_moment_only(disk):
-    asked = CachedProbe(disk.check, ttl=0.2)
-    for fault in (None, StorageUnavailable("health check"), None):
-        disk.fault = fault
-        wait_until(lambda fault=fault: asked.result().fault is fault)
+def test_a_result_expires_after_the_ttl(disk):
+    cached = CachedProbe(disk.check, ttl=0.2)
+    for error in (None, StorageUnavailable("health check"), None):
+        disk.error = error
+        wait_until(lambda error=error: cached.result().error is error)
     assert disk.checks >= 3
 
 
-def test_nobody_waits_for_a_disk_that_hangs_and_it_is_looked_at_once(disk, caplog):
-    disk.goes_on.clear()
-    asked = CachedProbe(disk.check, timeout=0.2, ttl=0.2)
+def test_callers_time_out_while_one_run_hangs(disk, caplog):
+    disk.is_responding.clear()
+    cached = CachedProbe(disk.check, timeout=0.2, ttl=0.2)
     with ThreadPoolExecutor(10) as pool:
-        found = list(pool.map(lambda _: asked.result(), range(10)))
+        results = list(pool.map(lambda _: cached.result(), range(10)))
     time.sleep(0.4)
-    found.append(asked.result())
-    assert {type(finding.fault) for finding in found} == {StorageTimeout}
-    assert (disk.checks, disk.most_at_once) == (1, 1)
+    results.append(cached.result())
+    assert {type(result.error) for result in results} == {StorageTimeout}
+    assert (disk.checks, disk.max_running) == (1, 1)
     assert caplog.text.count("no answer yet") == 1
-    disk.goes_on.set()
-    wait_until(lambda: not asked.result().fault)
+    disk.is_responding.set()
+    wait_until(lambda: not cached.result().error)
 
 
-def test_a_check_logs_under_the_id_of_the_request_that_caused_it(disk):
+def test_a_run_logs_with_the_id_of_the_request_that_started_it(disk):
     token = request_id.set("1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a")
     CachedProbe(disk.check).result()
     request_id.reset(token)
-    assert disk.asked_by == ["1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"]
+    assert disk.request_ids == ["1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"]
 
 
-def test_a_fault_of_the_check_itself_is_not_hidden(disk):
-    disk.fault = ZeroDivisionError()
+def test_an_unexpected_exception_of_the_probe_is_raised(disk):
+    disk.error = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         CachedProbe(disk.check).result()

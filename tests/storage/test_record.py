@@ -32,25 +32,25 @@ drafts = st.builds(
 )
 
 
-def whole(draft=DRAFT, *payload):
+def encoded_record(draft=DRAFT, *payload):
     return b"".join(encode(draft, payload or (b"pay", b"load")))
 
 
-def with_index(change, version=1):
-    """Make a record whose index was changed, with a footer that fits it."""
-    record = whole()
+def record_with_index(change, version=1):
+    """Return a record with a changed index and a matching footer."""
+    record = encoded_record()
     start = len(record) - tail_length(record)
     data = change(record[start : -FOOTER.size])
     return record[:start] + data + FOOTER.pack(len(data), crc32(data), version, 0, b"LISR")
 
 
-def with_fields(**fields):
-    return with_index(lambda data: json.dumps({**json.loads(data), **fields}).encode())
+def record_with_fields(**fields):
+    return record_with_index(lambda data: json.dumps({**json.loads(data), **fields}).encode())
 
 
 @given(drafts, st.lists(st.binary(max_size=100)), st.integers(0, 200))
-def test_what_is_encoded_is_decoded(draft, chunks, more):
-    record, payload = whole(draft, *chunks), b"".join(chunks or (b"pay", b"load"))
+def test_an_encoded_record_can_be_decoded(draft, chunks, more):
+    record, payload = encoded_record(draft, *chunks), b"".join(chunks or (b"pay", b"load"))
     tail = record[-min(len(record), tail_length(record) + more) :]
     index = decode_index(tail, len(record))
     assert (index.content_type, index.account_id, index.meta, index.size) == (
@@ -64,8 +64,8 @@ def test_what_is_encoded_is_decoded(draft, chunks, more):
         assert index.parts[size].check(record[start : start + len(data)], "preview") == data
 
 
-def test_the_form_on_disk_stays_as_it_is_described():
-    record = whole()
+def test_the_record_format_does_not_change():
+    record = encoded_record()
     length, crc, version, zero, magic = struct.unpack("<IIHH4s", record[-16:])
     index = record[-16 - length : -16]
     assert (version, zero, magic, crc) == (1, 0, b"LISR", crc32(index))
@@ -83,7 +83,7 @@ def test_the_form_on_disk_stays_as_it_is_described():
     }
 
 
-def test_a_payload_is_passed_through_piece_by_piece():
+def test_a_payload_is_streamed():
     seen = []
 
     def payload():
@@ -97,29 +97,29 @@ def test_a_payload_is_passed_through_piece_by_piece():
     assert seen == [b"a"]
 
 
-def test_a_preview_is_found_where_it_lies():
-    index = decode_index(whole(), len(whole()))
+def test_the_offsets_of_previews_are_their_positions_in_the_record():
+    index = decode_index(encoded_record(), len(encoded_record()))
     assert [index.offset(size) for size in (160, 96, 64, 32)] == [7, 18, 20, 20]
     assert index.length() == 22
     with pytest.raises(KeyError):
         index.offset(33)
 
 
-def test_keys_of_an_index_that_are_not_known_are_kept():
-    record = with_fields(colour="blue", tags=["a"])
+def test_unknown_keys_of_an_index_are_preserved():
+    record = record_with_fields(colour="blue", tags=["a"])
     index = decode_index(record, len(record))
     assert index.extra == {"colour": "blue", "tags": ["a"]}
     assert Index.from_json(index.to_json()) == index
 
 
 @pytest.mark.parametrize("version", [0, 2, 65535])
-def test_an_unknown_version_is_refused_and_named(version):
-    with pytest.raises(BadRecord, match=f"format version {version} is not known, only 1"):
-        tail_length(with_index(lambda data: data, version))
+def test_an_unsupported_version_is_refused(version):
+    with pytest.raises(BadRecord, match=f"format version {version} is not supported, only 1"):
+        tail_length(record_with_index(lambda data: data, version))
 
 
-def test_a_damaged_byte_of_the_tail_never_goes_unseen():
-    record = whole()
+def test_each_damaged_byte_of_index_and_footer_is_detected():
+    record = encoded_record()
     unused = {len(record) - 6, len(record) - 5}
     for position in set(range(len(record) - tail_length(record), len(record))) - unused:
         damaged = bytearray(record)
@@ -128,17 +128,17 @@ def test_a_damaged_byte_of_the_tail_never_goes_unseen():
             decode_index(bytes(damaged), len(damaged))
 
 
-def test_a_record_that_was_cut_anywhere_is_refused():
-    record = whole()
+def test_a_record_of_any_shorter_length_is_refused():
+    record = encoded_record()
     for length in range(len(record)):
         with pytest.raises(BadRecord):
             decode_index(record[:length], length)
 
 
-@pytest.mark.parametrize("more", [-1, 1, 1000])
-def test_a_record_of_another_length_is_refused(more):
-    with pytest.raises(BadRecord, match=r"the record has \d+ bytes, its index tells of \d+"):
-        decode_index(whole(), len(whole()) + more)
+@pytest.mark.parametrize("difference", [-1, 1, 1000])
+def test_a_record_with_a_wrong_length_is_refused(difference):
+    with pytest.raises(BadRecord, match=r"the record has \d+ bytes, its index states \d+"):
+        decode_index(encoded_record(), len(encoded_record()) + difference)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ def test_a_record_of_another_length_is_refused(more):
         lambda data: data.replace(b"Ada", b"\xff"),
         lambda data: b" " * MAX_INDEX + data,
     ],
-    ids=["empty", "broken off", "list", "null", "empty object", "not UTF-8", "too long"],
+    ids=["empty", "truncated", "list", "null", "empty object", "not UTF-8", "too long"],
 )
-def test_an_index_that_is_none_is_refused(change):
-    record = with_index(change)
+def test_an_invalid_index_is_refused(change):
+    record = record_with_index(change)
     with pytest.raises(BadRecord):
         decode_index(record, len(record))
 
@@ -181,14 +181,14 @@ def test_an_index_that_is_none_is_refused(change):
         {"meta": {"name": 5}},
     ],
 )
-def test_an_index_with_values_of_another_kind_is_refused(fields):
-    record = with_fields(**fields)
+def test_an_index_with_a_value_of_the_wrong_type_is_refused(fields):
+    record = record_with_fields(**fields)
     with pytest.raises(BadRecord):
         decode_index(record, len(record))
 
 
 @given(st.binary(max_size=300))
-def test_other_bytes_are_refused(data):
+def test_bytes_that_are_not_a_record_are_refused(data):
     with pytest.raises(BadRecord):
         decode_index(data, len(data))
     with pytest.raises(BadRecord):
@@ -196,21 +196,21 @@ def test_other_bytes_are_refused(data):
 
 
 @pytest.mark.parametrize("data", [b"dat", b"data ", b"dats", b""])
-def test_a_part_is_told_from_other_bytes(data):
+def test_a_part_with_other_bytes_fails_its_crc(data):
     with pytest.raises(BadRecord, match="the payload fails its CRC"):
         Extent(4, crc32(b"data")).check(data, "the payload")
     assert Extent(4, crc32(b"data")).check(b"data", "the payload") == b"data"
 
 
 @given(st.integers(min_value=1, max_value=2000))
-def test_a_whole_record_passes_in_pieces_of_any_size(step):
-    record = whole()
+def test_verify_accepts_an_intact_record_in_chunks_of_any_size(step):
+    record = encoded_record()
     pieces = [record[start : start + step] for start in range(0, len(record), step)]
     assert b"".join(verify(decode_index(record, len(record)), pieces)) == record
 
 
-def test_a_damaged_byte_of_a_whole_record_never_goes_unseen():
-    record = whole()
+def test_verify_detects_each_damaged_byte():
+    record = encoded_record()
     index = decode_index(record, len(record))
     unused = {len(record) - 6, len(record) - 5}
     for position in set(range(len(record))) - unused:
@@ -223,15 +223,15 @@ def test_a_damaged_byte_of_a_whole_record_never_goes_unseen():
 @pytest.mark.parametrize(
     "change",
     [lambda data: data[:-1], lambda data: data[:5], lambda data: b"", lambda data: data + data],
-    ids=["a byte less", "five bytes", "empty", "twice"],
+    ids=["one byte less", "five bytes", "empty", "twice"],
 )
-def test_a_whole_record_of_another_length_is_refused(change):
-    record = whole()
+def test_verify_refuses_a_record_with_a_wrong_length(change):
+    record = encoded_record()
     with pytest.raises(BadRecord):
         list(verify(decode_index(record, len(record)), [change(record)]))
 
 
-def test_a_payload_whose_sum_fits_but_not_its_etag_is_refused():
-    record = with_fields(etag="0" * 32)
+def test_verify_refuses_a_payload_with_a_wrong_etag():
+    record = record_with_fields(etag="0" * 32)
     with pytest.raises(BadRecord, match="ETag"):
         list(verify(decode_index(record, len(record)), [record]))

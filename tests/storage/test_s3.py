@@ -12,7 +12,7 @@ from tests.storage.contract import CHUNK, ID, OBJECT, TEXT, StorageContract, lar
 
 
 class S3Contract(StorageContract):
-    most_memory = 5 * PART_SIZE
+    max_memory = 5 * PART_SIZE
 
     def raw_read(self, storage, bucket, key):
         names = self.raw_names(storage, bucket)
@@ -23,8 +23,8 @@ class S3Contract(StorageContract):
         self.boto.put_object(Bucket=bucket, Key=f"{key.kind.folder}/{key.id}{key.kind.ending}", Body=data)
 
     def raw_names(self, storage, bucket):
-        unfinished = self.boto.list_multipart_uploads(Bucket=bucket).get("Uploads", ())
-        return [entry["Key"] for entry in (*self.boto.list_objects_v2(Bucket=bucket).get("Contents", ()), *unfinished)]
+        uploads = self.boto.list_multipart_uploads(Bucket=bucket).get("Uploads", ())
+        return [entry["Key"] for entry in (*self.boto.list_objects_v2(Bucket=bucket).get("Contents", ()), *uploads)]
 
     def raw_strays(self, storage, bucket):
         for folder in ("images", "objects"):
@@ -34,15 +34,15 @@ class S3Contract(StorageContract):
         self.boto.put_object(Bucket=bucket, Key=f"objects/{ID}.jpg", Body=b"")
         self.boto.put_object(Bucket=bucket, Key=f"{ID}.jpg", Body=b"")
 
-    @pytest.mark.parametrize("more", [-1, 0, 1, PART_SIZE])
-    def test_a_record_of_about_a_part_is_kept_whole(self, storage, bucket, more):
-        rest = len(b"".join(encode(TEXT, [bytes(PART_SIZE)]))) - PART_SIZE
-        payload = bytes(PART_SIZE - rest + more)
+    @pytest.mark.parametrize("difference", [-1, 0, 1, PART_SIZE])
+    def test_a_record_of_about_the_size_of_a_part_is_stored_completely(self, storage, bucket, difference):
+        overhead = len(b"".join(encode(TEXT, [bytes(PART_SIZE)]))) - PART_SIZE
+        payload = bytes(PART_SIZE - overhead + difference)
         storage.put(bucket, OBJECT, TEXT, [payload])
         assert storage.head(bucket, OBJECT).payload.length == len(payload)
         assert read(storage.open(bucket, OBJECT)) == payload
 
-    def test_a_part_that_was_replaced_since_it_was_opened_is_not_mixed_in(self, storage, bucket):
+    def test_a_range_of_a_replaced_record_is_unavailable(self, storage, bucket):
         storage.put(bucket, OBJECT, TEXT, large())
         with closing(storage.open(bucket, OBJECT).payload) as payload:
             storage.put(bucket, OBJECT, TEXT, [b"x" * CHUNK] * 5)
@@ -50,15 +50,15 @@ class S3Contract(StorageContract):
                 payload.set_range(CHUNK, 10)
 
 
-@pytest.mark.parametrize(("style", "host"), [("path", "s3.example"), ("virtual", "pictures.s3.example")])
-def test_a_bucket_is_addressed_as_the_settings_say(scripted_server, monkeypatch, style, host):
-    monkeypatch.setenv("http_proxy", scripted_server.url)  # it is sent to for all hosts
+@pytest.mark.parametrize(("style", "host"), [("path", "s3.example"), ("virtual", "photos.s3.example")])
+def test_the_addressing_style_of_the_settings_is_used(scripted_server, monkeypatch, style, host):
+    monkeypatch.setenv("http_proxy", scripted_server.url)  # the client sends requests for all hosts to it
     monkeypatch.setenv("no_proxy", "")
     scripted_server.requests.clear()
-    scripted_server.play = lambda client, method, path: client.answer(404)
+    scripted_server.play = lambda client, method, path: client.respond(404)
     with pytest.raises(BucketNotFound):
-        storage_at("http://s3.example", ADDRESSING_STYLE=style).delete_bucket("pictures")
-    assert scripted_server.requests == [f"HEAD http://{host}/{'pictures' if style == 'path' else ''}"]
+        storage_at("http://s3.example", ADDRESSING_STYLE=style).delete_bucket("photos")
+    assert scripted_server.requests == [f"HEAD http://{host}/{'photos' if style == 'path' else ''}"]
 
 
 class TestOnMoto(S3Contract):
@@ -75,9 +75,9 @@ class TestOnSwift(S3Contract):
 
     @pytest.fixture
     def storage(self, account):
-        given = {PREFIX + name: str(value) for name, value in account.settings().items()}
-        return S3Storage(load(environ=given).s3, threads=8)
+        environ = {PREFIX + name: str(value) for name, value in account.settings().items()}
+        return S3Storage(load(environ=environ).s3, threads=8)
 
     @pytest.fixture(autouse=True)
-    def known_server(self, account):
+    def boto_client(self, account):
         self.boto = account.client()

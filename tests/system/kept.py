@@ -73,7 +73,7 @@ class OnS3(Kept):
 
     def __init__(self, account: Account, endpoint: str | None = None) -> None:
         self.client = account.client()
-        self.settings = (account.by_way_of(endpoint) if endpoint else account).settings()
+        self.settings = (account.with_endpoint(endpoint) if endpoint else account).settings()
 
     def names(self, bucket: str) -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)

@@ -242,11 +242,11 @@ def test_moves_from_one_s3_to_another(filled: Path, target: Path, swift: Swift, 
     assert tree(target) == tree(filled)
 
 
-def test_gives_up_when_the_destination_is_full(filled: Path, small: Path) -> None:
-    full = migrate(filled, small)
+def test_gives_up_when_the_destination_is_full(filled: Path, small_disk: Path) -> None:
+    full = migrate(filled, small_disk)
     assert (full.code, "Storage is unavailable" in full.errors) == (1, True)
     assert all("No space left on device" in finding["problem"] for finding in full.findings)
-    assert tree(small).items() < tree(filled).items()
+    assert tree(small_disk).items() < tree(filled).items()
 
 
 def test_ctrl_c_ends_it_with_a_summary(filled: Path, swift: Swift, tmp_path: Path) -> None:

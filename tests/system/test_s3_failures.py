@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.s3_proxy import At, End, Fault, S3Proxy
+from tests.s3_proxy import At, End, Failure, S3Proxy
 
 from ..machine import wait_until
 from ..swift import Account, Swift
@@ -141,7 +141,7 @@ def logged_operations(log: str) -> set[str]:
 def test_error_of_s3_is_reported(service: Service, proxy: S3Proxy, status: int, code: str, expected: tuple[int, int]) -> None:
     # a response to HEAD has a status, but no error code
     without_code = () if expected is UNAVAILABLE or status == 507 else [name for name in REQUESTS if "head" in name]
-    with proxy.broken(Fault(status=status, code=code)):
+    with proxy.failing(Failure(status=status, code=code)):
         log = check_all_requests(service, expected, *without_code)
     assert logged_operations(log) == logged_operations(" ".join(REQUESTS)) - {*without_code}
     assert code in log
@@ -153,17 +153,16 @@ def test_error_of_s3_is_reported(service: Service, proxy: S3Proxy, status: int, 
         (End.RESET, At.REQUEST, UNAVAILABLE),
         (End.CLOSE, At.REQUEST, UNAVAILABLE),
         (End.SILENCE, At.REQUEST, TIMEOUT),
-        (End.RESET, At.ANSWER, UNAVAILABLE),
-        (End.SILENCE, At.ANSWER, TIMEOUT),
+        (End.RESET, At.RESPONSE, UNAVAILABLE),
+        (End.SILENCE, At.RESPONSE, TIMEOUT),
     ],
 )
 def test_lost_connection_to_s3_is_reported(
     service: Service, short_timeout_service: Service, proxy: S3Proxy, end: End, at: At, expected: tuple[int, int]
 ) -> None:
-    writes = (
-        ("put_object", "create_multipart_upload", "delete_objects") if at is At.ANSWER else ()
-    )  # S3 executes a complete request
-    with proxy.broken(Fault(end=end, at=at)):
+    # S3 executes a complete request, even if its response is lost
+    writes = ("put_object", "create_multipart_upload", "delete_objects") if at is At.RESPONSE else ()
+    with proxy.failing(Failure(end=end, at=at)):
         log = check_all_requests(short_timeout_service if end is End.SILENCE else service, expected, *writes)
     assert logged_operations(log) >= {"list_buckets", "head_bucket", "get_object", "head_object"}
 
@@ -191,12 +190,12 @@ def test_missing_bucket_is_reported(service: Service) -> None:
 
 
 def test_short_failure_is_hidden_by_retries(tmp_path: Path, service: Service, proxy: S3Proxy) -> None:
-    faults = (Fault(status=503, code="SlowDown", times=2), Fault(end=End.RESET, at=At.REQUEST, after=10_000, times=2))
+    failures = (Failure(status=503, code="SlowDown", times=2), Failure(end=End.RESET, at=At.REQUEST, after=10_000, times=2))
     with serving(tmp_path, service.kept, S3__MAX_ATTEMPTS=3) as retrying:
-        for fault in (*faults, Fault(end=End.RESET, at=At.ANSWER, times=1)):
-            with proxy.broken(fault):
+        for failure in (*failures, Failure(end=End.RESET, at=At.RESPONSE, times=1)):
+            with proxy.failing(failure):
                 assert retrying.put(f"{IMAGES}/{ID}", picture()).status_code == 200
-            with proxy.broken(fault):
+            with proxy.failing(failure):
                 assert retrying.get(f"{IMAGES}/{ID}").status_code == 200
 
 
@@ -208,11 +207,11 @@ def test_upload_that_s3_interrupts_leaves_no_data(
     service: Service, short_timeout_service: Service, proxy: S3Proxy, end: End, expected: tuple[int, int]
 ) -> None:
     used = short_timeout_service if end is End.SILENCE else service
-    with proxy.broken(Fault(end=end, at=At.REQUEST, after=1000, where="^PUT")):
+    with proxy.failing(Failure(end=end, at=At.REQUEST, after=1000, where="^PUT")):
         check_requests(
             used, expected, *(REQUESTS[name] for name in ("put_object", "create_multipart_upload", "head_object of an owner"))
         )
-    with proxy.broken(Fault(end=end, at=At.REQUEST, after=5 * MIB, where="partNumber=2")):
+    with proxy.failing(Failure(end=end, at=At.REQUEST, after=5 * MIB, where="partNumber=2")):
         check_requests(used, expected, REQUESTS["create_multipart_upload"])
 
 
@@ -227,12 +226,12 @@ def test_upload_that_s3_interrupts_leaves_no_data(
     ],
 )
 def test_large_upload_that_s3_refuses_at_any_step_leaves_no_data(service: Service, proxy: S3Proxy, where: str, status: int) -> None:
-    with proxy.broken(Fault(status=status, code="SlowDown", where=where)):
+    with proxy.failing(Failure(status=status, code="SlowDown", where=where)):
         check_error(service.post(OBJECTS, LARGE, headers=ZIP), *UNAVAILABLE)
 
 
 def test_upload_that_cannot_be_aborted_is_logged_and_invisible(service: Service, proxy: S3Proxy, kept: OnS3) -> None:
-    with proxy.broken(Fault(status=503, code="SlowDown", where="partNumber=2|^DELETE")):
+    with proxy.failing(Failure(status=503, code="SlowDown", where="partNumber=2|^DELETE")):
         check_error(service.post(OBJECTS, LARGE, headers=ZIP), *UNAVAILABLE)
     assert "abort_multipart_upload" in service.log()
     assert kept.ids("objects") == []
@@ -242,7 +241,7 @@ def test_upload_that_cannot_be_aborted_is_logged_and_invisible(service: Service,
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04", LARGE], ids=["small", "large"])
 def test_save_without_a_response_from_s3_stores_a_complete_record(service: Service, proxy: S3Proxy, content: bytes) -> None:
-    with proxy.broken(Fault(end=End.RESET, at=At.ANSWER, where="^PUT [^?]*$|^POST .*uploadId=")):
+    with proxy.failing(Failure(end=End.RESET, at=At.RESPONSE, where="^PUT [^?]*$|^POST .*uploadId=")):
         check_error(service.put(f"{OBJECTS}/{ID}", content, headers=ZIP), *UNAVAILABLE)
     assert service.get(f"{OBJECTS}/{ID}").content == content
     assert service.put(f"{OBJECTS}/{ID}", content, headers=ZIP).status_code == 200  # a client repeats the request
@@ -257,7 +256,7 @@ def test_download_that_s3_interrupts_before_the_first_byte_is_reported(
     service: Service, short_timeout_service: Service, proxy: S3Proxy, large: str, end: End, expected: tuple[int, int]
 ) -> None:
     paths = (f"{IMAGES}/{ID}", f"{IMAGES}/{ID}_96", f"{IMAGES}/{ID}_97", large)
-    with proxy.broken(Fault(end=end, at=At.BODY, after=1000)):
+    with proxy.failing(Failure(end=end, at=At.BODY, after=1000)):
         part = get_request(large, Range=f"bytes={5 * MIB}-")
         check_requests(short_timeout_service if end is End.SILENCE else service, expected, part, *map(get_request, paths))
 
@@ -269,7 +268,7 @@ def test_large_download_that_s3_interrupts_is_visibly_incomplete(
 ) -> None:
     used = short_timeout_service if end is End.SILENCE else service
     with (
-        proxy.broken(Fault(end=end, at=At.BODY, after=10 * MIB)),
+        proxy.failing(Failure(end=end, at=At.BODY, after=10 * MIB)),
         used.get(large, headers={"Range": byte_range}, stream=True) as answer,
     ):
         assert answer.status_code == 206
@@ -290,12 +289,12 @@ def large(service: Service) -> Iterator[str]:
 
 
 def test_health_check_reports_failures_and_recovery(service: Service, proxy: S3Proxy) -> None:
-    for fault in (
-        Fault(status=503, code="SlowDown"),
-        Fault(status=403, code="InvalidAccessKeyId"),
-        Fault(end=End.SILENCE, at=At.REQUEST),
+    for failure in (
+        Failure(status=503, code="SlowDown"),
+        Failure(status=403, code="InvalidAccessKeyId"),
+        Failure(end=End.SILENCE, at=At.REQUEST),
     ):
-        with proxy.broken(fault):
+        with proxy.failing(failure):
             wait_until(lambda: service.get("/healthcheck", timeout=10).status_code == 502)  # a load balancer does not wait longer
         wait_until(lambda: service.get("/healthcheck").status_code == 200)
     with proxy.closed():

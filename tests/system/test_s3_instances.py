@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.s3_proxy import Fault, S3Proxy
+from tests.s3_proxy import Failure, S3Proxy
 
 from ..machine import wait_until
 from ..swift import PAGE, Account, Swift
@@ -20,7 +20,7 @@ from .service import Endpoint, Service
 
 IMAGES = "/1/buckets/pictures/images"
 # the first page takes longer than a request waits before the deletion continues in the background
-SLOW_PAGES = Fault(delay=6, where=r"\?delete$")
+SLOW_PAGES = Failure(delay=6, where=r"\?delete$")
 
 
 @pytest.fixture
@@ -51,21 +51,21 @@ def instances(tmp_path: Path, kept: Kept) -> Iterator[tuple[Service, Service]]:
 
 
 @pytest.fixture
-def front(tmp_path: Path, instances: tuple[Service, Service]) -> Iterator[Endpoint]:
-    with nginx(tmp_path, *(f"127.0.0.1:{service.port}" for service in instances)) as front:
-        yield front
+def balancer(tmp_path: Path, instances: tuple[Service, Service]) -> Iterator[Endpoint]:
+    with nginx(tmp_path, *(f"127.0.0.1:{service.port}" for service in instances)) as balancer:
+        yield balancer
 
 
-def test_acknowledged_changes_are_visible_on_all_instances(front: Endpoint, instances: tuple[Service, Service]) -> None:
+def test_acknowledged_changes_are_visible_on_all_instances(balancer: Endpoint, instances: tuple[Service, Service]) -> None:
     first, second = instances
     first.make_bucket()
     assert second.get("/1/buckets").json() == ["pictures"]
     for number in range(10):
         old, new = marked(picture(), f"old {number}"), marked(picture(), f"new {number}")
-        url = front.post(IMAGES, old).json()["url"]
-        assert {first.get(url).content, second.get(url).content, front.get(url).content} == {old}
+        url = balancer.post(IMAGES, old).json()["url"]
+        assert {first.get(url).content, second.get(url).content, balancer.get(url).content} == {old}
         assert first.put(url, new).status_code == 200
-        assert {second.get(url).content, front.get(url).content} == {new}
+        assert {second.get(url).content, balancer.get(url).content} == {new}
         assert second.delete(url).status_code == 204
         assert first.get(url).status_code == 404
     assert all("POST /1/buckets/{bucket}/images 201" in service.log() for service in instances)
@@ -78,7 +78,7 @@ def test_deletion_of_a_large_bucket_continues_in_the_background(start: Start, ke
     service = start()
     service.make_bucket()
     kept.fill("pictures", 2 * PAGE + 1)
-    with proxy.broken(SLOW_PAGES):
+    with proxy.failing(SLOW_PAGES):
         assert service.delete("/1/buckets/pictures").status_code == 202
         assert service.get("/1/buckets").json() == ["pictures"]
         assert service.post(IMAGES, picture()).status_code == 201
@@ -97,7 +97,7 @@ def test_killed_bucket_deletion_continues_when_requested_again(start: Start, kep
     service = start()
     service.make_bucket()
     kept.fill("pictures", 2 * PAGE + 1)
-    with proxy.broken(SLOW_PAGES):
+    with proxy.failing(SLOW_PAGES):
         assert service.delete("/1/buckets/pictures").status_code == 202
         service.kill()  # the first page is deleted, the request for the second is running
     service.start()

@@ -89,33 +89,33 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
 def test_request_sends_the_expected_s3_requests(
     service: Service, proxy: S3Proxy, send: Callable[[Service], object], operations: list[str]
 ) -> None:
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         send(service)
     assert [operation(line) for line in lines] == operations
 
 
 def test_deletion_looks_up_the_record_and_deletes_it(service: Service, proxy: S3Proxy) -> None:
     url = service.post(IMAGES, picture()).json()["url"]
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         assert service.delete(url).status_code == 204
     assert [operation(line) for line in lines] == ["HeadObject", "DeleteObject"]
 
 
 def test_bulk_deletion_by_an_account_looks_up_each_owner(service: Service, proxy: S3Proxy) -> None:
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         assert service.delete(f"{OBJECTS}?account_id={OWNER}", json={"objects": [ID, OTHER]}).status_code == 204
     assert sorted(operation(line) for line in lines) == ["DeleteObjects", "HeadObject", "HeadObject"]
     assert service.put(f"{OBJECTS}/{ID}", b"text", headers=TEXT).status_code == 200
 
 
 def test_large_object_is_uploaded_in_parts_and_downloaded_at_once(service: Service, proxy: S3Proxy) -> None:
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         url = service.post(OBJECTS, b"x" * 20 * 2**20, headers=TEXT).json()["url"]
     assert [operation(line) for line in lines] == ["CreateMultipartUpload", *["UploadPart"] * 3, "CompleteMultipartUpload"]
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         assert len(service.get(url).content) == 20 * 2**20
     assert [operation(line) for line in lines] == ["GetObject", "GetObject"]  # one reads the index at the end of the record
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         assert service.get(url, headers={"Range": "bytes=9-19"}).content == b"x" * 11
     assert [operation(line) for line in lines] == ["GetObject"] * 3
 
@@ -124,7 +124,7 @@ def test_bucket_is_deleted_page_by_page(service: Service, proxy: S3Proxy) -> Non
     service.make_bucket("large")
     assert isinstance(service.kept, OnS3)
     service.kept.fill("large", PAGE * 2 + 1)
-    with proxy.counted() as lines:
+    with proxy.recorded() as lines:
         assert service.delete("/1/buckets/large").status_code == 202
     pages = ["ListObjectsV2", "DeleteObjects"] * 3
     assert [operation(line) for line in lines] == ["HeadBucket", *pages, "ListMultipartUploads", "DeleteBucket", "HeadBucket"]

@@ -21,9 +21,9 @@ class Health(Resource):
         200 means that the service can read and write the storage. Each worker checks the storage at most once per second.
         """
         found = self._services.health.result()
-        if found.fault:
+        if found.error:
             resp.status = falcon.HTTP_502
-            resp.media = {**found.fault.body(), "components": [{"name": "storage", "detail": found.fault.detail}]}
+            resp.media = {**found.error.body(), "components": [{"name": "storage", "detail": found.error.detail}]}
         else:
             resp.media = {"execution_time": round(found.seconds, 6)}
 
@@ -60,5 +60,5 @@ class Readiness(Resource):
     def _reason(self) -> str | None:
         if self._services.drain_file.exists():
             return "the service is draining"
-        fault = self._services.health.result().fault
-        return f"storage: {fault.spec.desc}" if fault else None
+        error = self._services.health.result().error
+        return f"storage: {error.spec.desc}" if error else None

@@ -2,11 +2,11 @@
 
     <root>/<bucket>/images/ab/<id>.jpg       ab: the first two digits of the id
     <root>/<bucket>/objects/ab/<id>
-    <root>/.tmp/                             what is being written
-    <root>/.trash/                           buckets that were deleted and are being freed
-    <root>/.lock                             held in common by all processes that serve the root
+    <root>/.tmp/                             temporary files
+    <root>/.trash/                           deleted buckets that are being freed
+    <root>/.lock                             locked (shared) by all processes that use the root
 
-A bucket is a directory with both kinds in it; anything else under the root is a stranger and left alone.
+A bucket is a directory with the directories of both kinds. The storage does not touch other files under the root.
 """
 
 import errno
@@ -31,32 +31,32 @@ from luna_image_store.storage.base import (
     MemoryPayload,
     Storage,
     StoredRecord,
+    checked_preview,
     damage_reported,
     is_bucket_name,
-    whole_preview,
 )
 from luna_image_store.storage.disk import files, listing
 from luna_image_store.storage.record import Index, decode_index
 
-NO_RECORD = {errno.ENOENT, errno.ENOTDIR, errno.ENXIO}  # the last one: a stray socket
+NOT_FOUND_ERRORS = {errno.ENOENT, errno.ENOTDIR, errno.ENXIO}  # ENXIO: the path is a socket
 
-Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
 
 class DiskStorage(Storage):
-    """Keeps each record in a file of its own under a root directory."""
+    """Stores each record in one file under a root directory."""
 
     def __init__(self, root: str, durable: bool = True, read_only: bool = False, prepared: bool = False) -> None:
-        """Make the root where it is missing, unless it is only read; raise StorageUnavailable when it can't be written."""
+        """Create a missing root, unless `read_only` or `prepared`. Raise StorageUnavailable if it cannot be written."""
         self._root = os.path.abspath(root)
         self._temporary = f"{self._root}/.tmp"
         self._trash = f"{self._root}/.trash"
         self._durable = durable
         if not read_only and not prepared:
             self._prepare()
-        self._sign = self._root if read_only and not os.path.isdir(self._temporary) else self._temporary
+        self._marker = self._root if read_only and not os.path.isdir(self._temporary) else self._temporary
 
     def _prepare(self) -> None:
         with files.storage_errors("open the storage"):
@@ -68,25 +68,25 @@ class DiskStorage(Storage):
         self.check()
 
     def create_bucket(self, bucket: str) -> None:
-        """Make the directories aside and rename them into place, so that no half bucket is ever seen."""
-        place, new = f"{self._root}/{bucket}", f"{self._temporary}/{uuid4().hex}"
+        """Create the directories under .tmp, and rename them: a bucket appears with all its directories."""
+        target, new = f"{self._root}/{bucket}", f"{self._temporary}/{uuid4().hex}"
         with files.storage_errors("create bucket"):
-            if os.path.lexists(place):
+            if os.path.lexists(target):
                 raise BucketExists(bucket)
             try:
                 for path in (new, *(f"{new}/{kind.folder}" for kind in Kind)):
                     os.mkdir(path)
-                is_made = files.rename_to_free(new, place)
+                is_created = files.rename_to_free(new, target)
             finally:
                 shutil.rmtree(new, ignore_errors=True)
-            if not is_made:
+            if not is_created:
                 raise BucketExists(bucket)
-            self._sync_directory(place)
+            self._sync_directory(target)
             self._sync_directory(self._root)
 
     def delete_bucket(self, bucket: str) -> None:
-        """Rename the bucket into the trash; its bytes are freed in the background."""
-        self._require(bucket)
+        """Move the bucket to the trash. A background process frees its space."""
+        self._require_bucket(bucket)
         trashed = f"{self._trash}/{uuid4().hex}"
         with files.storage_errors("delete bucket"):
             try:
@@ -98,30 +98,30 @@ class DiskStorage(Storage):
         files.remove_tree(trashed)
 
     def list_buckets(self) -> list[str]:
-        """List the directories that are buckets."""
+        """Return the sorted names of the directories that are buckets."""
         self._require_root()
         with files.storage_errors("list buckets"), os.scandir(self._root) as entries:
             return sorted(entry.name for entry in entries if is_bucket_name(entry.name) and self._is_bucket(entry.name))
 
     def write(self, bucket: str, key: Key, content_type: str, record: Iterable[bytes]) -> None:
-        """Write a temporary file, fsync it, rename it into place, fsync the directory."""
+        """Write and sync a temporary file, rename it, and sync the directory."""
         with files.storage_errors("save"):
             self._save(bucket, key, record)
 
     def replace(self, bucket: str, key: Key, old: Index, record: Iterable[bytes]) -> bool:
-        """Write as for a save, and look right before the file is renamed."""
+        """Write a temporary file, and compare the old record right before the rename."""
         with files.storage_errors("replace"):
             return self._save(bucket, key, record, old)
 
     def read(self, bucket: str, key: Key) -> tuple[Index, Iterator[bytes]]:
-        """Read the tail of the record, then the file from its beginning."""
-        with self._reading(bucket, key) as (descriptor, total):
+        """Read the end of the record, then the file from its start."""
+        with self._opened(bucket, key) as (descriptor, total):
             index = decode_index(files.read_tail(descriptor, total, TAIL_READ_SIZE), total)
             return index, files.FilePayload(os.dup(descriptor), total).chunks()
 
     def open(self, bucket: str, key: Key) -> StoredRecord:
-        """Read a small record in one go; leave a large payload in its file."""
-        with self._reading(bucket, key) as (descriptor, total):
+        """Read a small record at once. A large payload is read later, from the open file."""
+        with self._opened(bucket, key) as (descriptor, total):
             tail = files.read_tail(
                 descriptor,
                 total,
@@ -135,35 +135,35 @@ class DiskStorage(Storage):
             return StoredRecord(index, MemoryPayload(index.payload.check(payload, "the payload")))
 
     def preview(self, bucket: str, key: Key, size: int) -> tuple[Index, bytes | None]:
-        """Read the tail of the record, which nearly always holds the preview too."""
-        with self._reading(bucket, key) as (descriptor, total):
+        """Read the end of the record, which nearly always includes the preview."""
+        with self._opened(bucket, key) as (descriptor, total):
             tail = files.read_tail(descriptor, total, TAIL_READ_SIZE)
             index, before = decode_index(tail, total), total - len(tail)
 
             def read(start: int, length: int) -> bytes:
                 return tail[start - before :][:length] if start >= before else files.read_at(descriptor, length, start)
 
-            return index, whole_preview(bucket, key, index, size, read)
+            return index, checked_preview(bucket, key, index, size, read)
 
     def head(self, bucket: str, key: Key) -> Index:
-        """Read the tail of the record."""
-        with self._reading(bucket, key) as (descriptor, total):
+        """Read the end of the record."""
+        with self._opened(bucket, key) as (descriptor, total):
             return decode_index(files.read_tail(descriptor, total, TAIL_READ_SIZE), total)
 
     def delete(self, bucket: str, key: Key) -> None:
-        """Unlink the file and fsync its directory."""
+        """Unlink the file, and sync its directory."""
         path = self._path(bucket, key)
         with files.storage_errors("delete"):
             try:
                 os.unlink(path)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                self._require(bucket)
+                self._require_bucket(bucket)
                 raise key.not_found() from None
             self._sync_directory(os.path.dirname(path))
 
     def delete_many(self, bucket: str, keys: Iterable[Key]) -> None:
-        """Unlink the files and fsync each directory once."""
-        self._require(bucket)
+        """Unlink the files, and sync each directory once."""
+        self._require_bucket(bucket)
         touched = set()
         with files.storage_errors("delete"):
             for path in (self._path(bucket, key) for key in keys):
@@ -174,36 +174,36 @@ class DiskStorage(Storage):
                 self._sync_directory(directory)
 
     def list_keys(self, bucket: str, kind: Kind) -> Iterator[Key]:
-        """Walk the directories of one kind."""
-        return self._listed(bucket, listing.keys(f"{self._root}/{bucket}", kind))
+        """List the shards of one kind."""
+        return self._check_listing(bucket, listing.keys(f"{self._root}/{bucket}", kind))
 
     def entries(self, bucket: str) -> Iterator[ListingEntry]:
-        """Walk all directories of the bucket."""
-        return self._listed(bucket, listing.in_bucket(f"{self._root}/{bucket}"))
+        """List all directories of the bucket."""
+        return self._check_listing(bucket, listing.entries(f"{self._root}/{bucket}"))
 
-    def _listed(self, bucket: str, found: Iterator[Found]) -> Iterator[Found]:
-        """Pass a list on; one that ended because its bucket or the root has gone is not the whole."""
-        self._require(bucket)
-        yield from found
-        self._require(bucket)
+    def _check_listing(self, bucket: str, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the items of a listing. Raise if the bucket or the root disappears: then the listing is incomplete."""
+        self._require_bucket(bucket)
+        yield from items
+        self._require_bucket(bucket)
 
     def strays(self) -> Iterator[ListingEntry]:
-        """List what else lies in the root."""
-        return listing.in_root(self._root, lambda name: bool(is_bucket_name(name)) and self._is_bucket(name))
+        """Yield the other files and directories in the root."""
+        return listing.strays(self._root, lambda name: bool(is_bucket_name(name)) and self._is_bucket(name))
 
     def leftovers(self, buckets: Iterable[str]) -> Iterator[ListingEntry]:
-        """List what lies in .tmp and .trash, where nothing tells its bucket."""
-        return listing.in_work(self._root)
+        """Yield the contents of .tmp and .trash, for all buckets: the names do not include the bucket."""
+        return listing.leftovers(self._root)
 
     def check(self) -> None:
-        """Make a file and remove it again."""
+        """Create a file and remove it."""
         probe = f"{self._temporary}/{uuid4().hex}"
         with files.storage_errors("health check"):
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
             os.unlink(probe)
 
     def sweep(self) -> None:
-        """Clear .tmp and .trash, unless another service still works on this root."""
+        """Empty .trash. Empty .tmp too, unless another process uses this root."""
         with files.storage_errors("sweep"):
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -224,23 +224,23 @@ class DiskStorage(Storage):
     def _is_bucket(self, bucket: str) -> bool:
         return all(os.path.isdir(f"{self._root}/{bucket}/{kind.folder}") for kind in Kind)
 
-    def _require(self, bucket: str) -> None:
-        """Raise BucketNotFound; but where the root itself is gone, a lost mount, nothing is known of any bucket."""
+    def _require_bucket(self, bucket: str) -> None:
+        """Raise BucketNotFound, or StorageUnavailable if the root is missing, such as after an unmount."""
         if not self._is_bucket(bucket):
             self._require_root()
             raise BucketNotFound(bucket)
 
     def _require_root(self) -> None:
-        if not os.path.isdir(self._sign):
-            logger.error("storage: %s: %s", "find the root", f"{self._sign} is missing")
+        if not os.path.isdir(self._marker):
+            logger.error("storage: %s: %s", "find the root", f"{self._marker} is missing")
             raise StorageUnavailable("find the root")
 
     def _save(self, bucket: str, key: Key, record: Iterable[bytes], old: Index | None = None) -> bool:
-        """Save a record; in place of `old` only, if that is given."""
+        """Save a record. With `old`, replace that record only, and return False if it has changed."""
         temporary = f"{self._temporary}/{uuid4().hex}"
         try:
             files.write_file(temporary, record, self._durable)
-            if old and not self._is_still(bucket, key, old):
+            if old and not self._is_unchanged(bucket, key, old):
                 os.unlink(temporary)
                 return False
             self._publish(temporary, bucket, key)
@@ -250,20 +250,20 @@ class DiskStorage(Storage):
                 os.unlink(temporary)
             raise
 
-    def _is_still(self, bucket: str, key: Key, old: Index) -> bool:
+    def _is_unchanged(self, bucket: str, key: Key, old: Index) -> bool:
         with suppress(BucketNotFound, RecordNotFound, RecordDamaged):
             return self.head(bucket, key) == old
         return False
 
     def _publish(self, temporary: str, bucket: str, key: Key) -> None:
-        """Give a finished file its name. If that can't be made durable a new record is taken back; a replaced one is not."""
+        """Rename a finished file to its path. If the sync fails, remove a new record, but keep a replacement."""
         path = self._path(bucket, key)
         shard = os.path.dirname(path)
         written = None if os.path.lexists(path) else os.stat(temporary)
         try:
             os.rename(temporary, path)
         except (FileNotFoundError, NotADirectoryError):
-            self._require(bucket)
+            self._require_bucket(bucket)
             try:
                 with suppress(FileExistsError):
                     os.mkdir(shard, files.NEW_DIRECTORY)
@@ -272,29 +272,29 @@ class DiskStorage(Storage):
                 raise BucketNotFound(bucket) from None
         try:
             if self._durable:
-                with suppress(FileNotFoundError):  # deleted meanwhile, with its bucket
+                with suppress(FileNotFoundError):  # the bucket was deleted in the meantime
                     files.sync_new_directory(shard)
         except OSError:
-            if written and os.path.samestat(written, os.stat(path)):  # else another save has taken its place
+            if written and os.path.samestat(written, os.stat(path)):  # otherwise another save has replaced it
                 os.unlink(path)
             raise
 
     def _sync_directory(self, path: str) -> None:
-        """Make the names in a directory durable, unless it has been deleted meanwhile, with its bucket."""
+        """Sync a directory, unless it was deleted with its bucket in the meantime."""
         if self._durable:
             with suppress(FileNotFoundError):
                 files.sync_directory(path)
 
     @contextmanager
-    def _reading(self, bucket: str, key: Key) -> Iterator[tuple[int, int]]:
-        """Open a record for reading; give its descriptor and its length in bytes."""
+    def _opened(self, bucket: str, key: Key) -> Iterator[tuple[int, int]]:
+        """Open a record for reading. Yield its file descriptor and its length in bytes."""
         with files.storage_errors("read"):
-            try:  # non-blocking, so that a stray FIFO can't hold the worker
+            try:  # non-blocking, because opening a FIFO would block the thread
                 descriptor = os.open(self._path(bucket, key), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             except OSError as ex:
-                if ex.errno not in NO_RECORD:
+                if ex.errno not in NOT_FOUND_ERRORS:
                     raise
-                self._require(bucket)
+                self._require_bucket(bucket)
                 raise key.not_found() from None
             try:
                 status = os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""What the disk storage needs of the file system and the standard library lacks."""
+"""File system functions of the disk storage."""
 
 import errno
 import logging
@@ -14,28 +14,28 @@ from luna_image_store.errors import StorageFull, StorageUnavailable
 from luna_image_store.storage.base import Payload
 from luna_image_store.storage.record import tail_length
 
-FILE_MASK = 0o027  # what is stored is for the service and its group
-NAME_TAKEN = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
-WRITE_BUFFER = 128 * 1024  # a typical picture leaves in one write
-SYNC_STEP = 64 * 2**20  # a large record is synced on the way, so that the last fsync is not mistaken for a hang
+FILE_MASK = 0o027  # umask: only the service and its group may read the records
+NAME_TAKEN_ERRORS = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR}
+WRITE_BUFFER = 128 * 1024  # the record of a typical image is one write
+SYNC_STEP = 64 * 2**20  # bytes; a large record is synced in steps, because one long fsync would look like a hang
 NEW_DIRECTORY = 0o777 | stat.S_ISVTX
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+DISK_FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT}
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def storage_errors(operation: str) -> Iterator[None]:
-    """Turn what the system refuses into errors of the interface; the log keeps the system's words, the client never sees them."""
+    """Log an OSError, and raise StorageFull or StorageUnavailable. Clients do not get the message of the system."""
     try:
         yield
     except OSError as ex:
         logger.error("storage: %s: %s", operation, ex)
-        raise (StorageFull if ex.errno in NO_ROOM else StorageUnavailable)(operation) from ex
+        raise (StorageFull if ex.errno in DISK_FULL_ERRORS else StorageUnavailable)(operation) from ex
 
 
 def write_file(path: str, chunks: Iterable[bytes], durable: bool) -> None:
-    """Write a new file, and wait until it has reached the disk if it shall be durable."""
+    """Write a new file. If `durable`, sync it."""
     with open(path, "xb", buffering=WRITE_BUFFER) as file:
         unsynced = 0
         for chunk in chunks:
@@ -54,7 +54,7 @@ def _sync(file: BinaryIO) -> None:
 
 
 def read_at(descriptor: int, length: int, start: int) -> bytes:
-    """Read `length` bytes from `start`; fewer only where the file ends."""
+    """Read `length` bytes from `start`. Return fewer only at the end of the file."""
     data = os.pread(descriptor, length, start)
     while len(data) < length and (more := os.pread(descriptor, length - len(data), start + len(data))):
         data += more
@@ -62,7 +62,7 @@ def read_at(descriptor: int, length: int, start: int) -> bytes:
 
 
 def read_tail(descriptor: int, total: int, guess: int) -> bytes:
-    """Read the last `guess` bytes of a record, more where its index needs more."""
+    """Read the last `guess` bytes of a record, or more if its index is longer."""
     guess = min(guess, total)
     tail = read_at(descriptor, guess, total - guess)
     needed = min(tail_length(tail), total)
@@ -70,7 +70,7 @@ def read_tail(descriptor: int, total: int, guess: int) -> bytes:
 
 
 def sync_directory(path: str) -> int:
-    """Wait until the names in a directory have reached the disk; give the mode of the directory."""
+    """Sync a directory, and return its mode."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -80,14 +80,14 @@ def sync_directory(path: str) -> int:
 
 
 def sync_new_directory(path: str) -> None:
-    """Wait for the names in a directory, and for its own: it has the sticky bit until somebody has done that."""
+    """Sync a directory. If it is new (sticky bit set), sync its parent too, then clear the bit."""
     if (mode := sync_directory(path)) & stat.S_ISVTX:
         sync_directory(os.path.dirname(path))
         os.chmod(path, stat.S_IMODE(mode) & ~stat.S_ISVTX)
 
 
 def make_directories(path: str) -> list[str]:
-    """Make a directory and the parents that are missing; list the directories that got a new name in them."""
+    """Create a directory and its missing parents. Return the directories that have a new entry."""
     changed = []
     parent = path
     while not os.path.isdir(parent):
@@ -98,11 +98,11 @@ def make_directories(path: str) -> list[str]:
 
 
 def rename_to_free(path: str, name: str) -> bool:
-    """Rename a directory unless something else has that name; it may be gone again by the time that one looks."""
+    """Rename a directory. Return False if the name is taken. Another process may free the name right after."""
     try:
         os.rename(path, name)
     except OSError as ex:
-        if ex.errno in NAME_TAKEN:
+        if ex.errno in NAME_TAKEN_ERRORS:
             return False
         raise
     return True
@@ -111,42 +111,42 @@ def rename_to_free(path: str, name: str) -> bool:
 class FilePayload(Payload):
     """The first bytes of a file, or a range of them.
 
-    It has a `fileno`, and the position of that descriptor is where the range begins, so a server can send it by `sendfile`.
+    The position of the descriptor is the start of the range, so a server can send it with `sendfile`.
     """
 
     def __init__(self, descriptor: int, length: int) -> None:
-        """Take over a descriptor of its own; the payload is the first `length` bytes."""
+        """Take ownership of a descriptor. The payload is the first `length` bytes."""
         self._descriptor = descriptor
         self.length = self._left = length
 
     def set_range(self, start: int, length: int) -> None:
-        """Narrow the payload, and move the position of the descriptor."""
+        """Limit the payload, and move the position of the descriptor."""
         os.lseek(self._descriptor, start, os.SEEK_SET)
         self.length = self._left = length
 
     def fileno(self) -> int:
-        """Give the descriptor, for `sendfile`."""
+        """Return the descriptor, for `sendfile`."""
         return self._descriptor
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read from the file."""
-        wanted = self._left if size is None or size < 0 else min(size, self._left)
+        count = self._left if size is None or size < 0 else min(size, self._left)
         with storage_errors("read"):
-            data = os.read(self._descriptor, wanted)
+            data = os.read(self._descriptor, count)
         self._left -= len(data)
         return data
 
     def close(self) -> None:
-        """Close the descriptor, once."""
+        """Close the descriptor, unless it is closed."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
-    __del__ = close  # a HEAD or a broken connection may drop it unread
+    __del__ = close  # after HEAD or a lost connection, nothing else closes it
 
 
 def remove_leftover(entry: "os.DirEntry[str]") -> None:
-    """Remove what an unfinished save left; one that can't be removed harms nobody."""
+    """Remove a leftover of an incomplete save. Log an error only: the leftover does no harm."""
     try:
         shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
     except OSError as ex:
@@ -154,7 +154,7 @@ def remove_leftover(entry: "os.DirEntry[str]") -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a tree in a process of its own, left to itself: it neither holds up this one nor ends with it."""
+    """Remove a tree in a separate process, which neither delays this process nor ends with it."""
     try:
         _start_removal(path)
     except (OSError, subprocess.SubprocessError) as ex:

@@ -1,1 +1,1 @@
-"""Records as objects on S3."""
+"""Records as S3 objects."""

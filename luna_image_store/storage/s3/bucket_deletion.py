@@ -1,6 +1,6 @@
-"""Deleting buckets of S3, which must be empty for it: page by page, at first within the request, then in the background.
+"""Deletion of S3 buckets. The objects are deleted first, page by page: within the request, then in the background.
 
-Nothing is kept of what has been done: a deletion that was cut off is asked for again, and goes on with what is left.
+The state of a deletion is not stored. After an interruption, the client deletes the bucket again, and the deletion continues.
 """
 
 import logging
@@ -14,31 +14,31 @@ from threading import Lock, Thread
 
 from luna_image_store.errors import BucketNotFound, ServiceError, StorageUnavailable
 from luna_image_store.storage.s3.client import S3Client
-from luna_image_store.storage.s3.errors import BucketNotEmpty, error_of
+from luna_image_store.storage.s3.errors import BucketNotEmpty, error_for
 
-PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds between tries
-NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # nor in a deletion of many
+MIN_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between attempts
+INVALID_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # DeleteObjects cannot name them
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionLimits:
-    """How far a deletion goes: seconds within the request, objects of a page, tries to delete a bucket that looked empty.
+    """The limits of a deletion. `max_attempts`: how often it tries to delete a bucket that appears empty.
 
-    S3 lists and deletes 1000 objects at most with one request. Many tries are needed: writers may go on, and listings lag behind.
+    One request lists or deletes at most 1000 objects. Many attempts are needed: clients may still write, and listings may be stale.
     """
 
     seconds_in_request: float = 5.0
-    page: int = 1000
-    tries: int = 200
+    page_size: int = 1000
+    max_attempts: int = 200
 
 
 DEFAULT_LIMITS = DeletionLimits()
 
 
 class BucketDeletions:
-    """The deletions of buckets that run in this process."""
+    """The bucket deletions of this process."""
 
     def __init__(self, s3: S3Client, limits: DeletionLimits) -> None:
         self._s3 = s3
@@ -47,26 +47,26 @@ class BucketDeletions:
         self._lock = Lock()
 
     def is_running(self, bucket: str) -> bool:
-        """Tell whether the deletion of a bucket is not over: what is saved in one of its name would go, too."""
+        """Return whether a bucket is being deleted. Records of a new bucket with its name would be deleted too."""
         return bucket in self._running
 
-    def remove(self, bucket: str) -> None:
-        """Delete a bucket; return when it is gone, or when the background has taken over."""
+    def delete(self, bucket: str) -> None:
+        """Delete a bucket. Return when it is deleted, or when the deletion continues in the background."""
         self._s3("delete bucket", "head_bucket", bucket)
         with self._lock:
             if bucket in self._running:
                 return
             self._running.add(bucket)
         steps = self._steps(bucket)
-        until = time.monotonic() + self._limits.seconds_in_request
+        deadline = time.monotonic() + self._limits.seconds_in_request
         with ExitStack() as at_end:
             at_end.callback(self._running.discard, bucket)
-            if not all(time.monotonic() < until for _ in steps):
+            if not all(time.monotonic() < deadline for _ in steps):
                 Thread(target=copy_context().run, args=(self._finish, bucket, steps), daemon=True).start()
                 at_end.pop_all()
 
     def _finish(self, bucket: str, steps: Iterator[None]) -> None:
-        """Go through the steps that are left."""
+        """Run the remaining steps."""
         logger.info("bucket %s is large, its deletion continues in the background", bucket)
         try:
             for _ in steps:
@@ -78,49 +78,49 @@ class BucketDeletions:
             self._running.discard(bucket)
 
     def _steps(self, bucket: str) -> Iterator[None]:
-        """Delete a bucket, a page or a try per step. Others may be at it too: that it is gone is what was wanted."""
+        """Delete a bucket. Each step is a page or an attempt. If another process deletes the bucket first, that is a success."""
         with suppress(BucketNotFound):
-            for tried in range(self._limits.tries):
+            for attempt in range(self._limits.max_attempts):
                 last = ""
-                while (first := self._delete_page(bucket)) and first != last:  # a page that stays as it is counts as a try
+                while (first := self._delete_page(bucket)) and first != last:  # a page that does not change ends the attempt
                     last = first
                     yield
                 yield from _abort_uploads(self._s3, bucket)
                 try:
                     self._s3("delete bucket", "delete_bucket", bucket)
-                    self._s3("delete bucket", "head_bucket", bucket)  # on Swift, a save that was on its way brings the bucket back
+                    self._s3("delete bucket", "head_bucket", bucket)  # on Swift, a save in progress creates the bucket again
                 except BucketNotEmpty:
                     pass
                 yield
-                time.sleep(min(PAUSE * 2**tried, LONGEST_PAUSE))
+                time.sleep(min(MIN_PAUSE * 2**attempt, MAX_PAUSE))
             logger.error("storage: delete bucket: %s is not empty: it keeps old versions, or clients still write to it", bucket)
             raise StorageUnavailable("delete bucket")
 
     def _delete_page(self, bucket: str) -> str | None:
-        """Delete what the first page of the listing has; give its first name where there are more pages."""
-        page = self._s3("delete bucket", "list_objects_v2", bucket, MaxKeys=self._limits.page)
+        """Delete the objects of the first page. Return the first name, or None if there are no more pages."""
+        page = self._s3("delete bucket", "list_objects_v2", bucket, MaxKeys=self._limits.page_size)
         has_more, names = page["IsTruncated"], [entry["Key"] for entry in page.get("Contents", ())]
-        if together := [name for name in names if not NOT_IN_XML.search(name)]:
-            delete_objects(self._s3, "delete bucket", bucket, together)
-        for name in filter(NOT_IN_XML.search, names):
+        if batch := [name for name in names if not INVALID_IN_XML.search(name)]:
+            delete_objects(self._s3, "delete bucket", bucket, batch)
+        for name in filter(INVALID_IN_XML.search, names):
             self._s3("delete bucket", "delete_object", bucket, Key=name)
         return names[0] if names and has_more else None
 
 
 def _abort_uploads(s3: S3Client, bucket: str) -> Iterator[None]:
-    """Abort the first page of unfinished uploads."""
-    for unfinished in s3("delete bucket", "list_multipart_uploads", bucket).get("Uploads", ()):
-        with suppress(StorageUnavailable):  # it has been finished or aborted meanwhile
-            name, upload_id = unfinished["Key"], unfinished["UploadId"]
+    """Abort the first page of incomplete uploads."""
+    for upload in s3("delete bucket", "list_multipart_uploads", bucket).get("Uploads", ()):
+        with suppress(StorageUnavailable):  # the upload was completed or aborted in the meantime
+            name, upload_id = upload["Key"], upload["UploadId"]
             s3("delete bucket", "abort_multipart_upload", bucket, Key=name, UploadId=upload_id)
         yield
 
 
 def delete_objects(s3: S3Client, purpose: str, bucket: str, names: list[str]) -> None:
-    """Delete up to 1000 objects in one request; those that are missing are passed over."""
-    answer = s3(purpose, "delete_objects", bucket, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True})
-    faults = [fault for fault in answer.get("Errors", ()) if fault.get("Code") != "NoSuchKey"]
-    if faults:
-        code = str(faults[0].get("Code"))
-        logger.error("storage: %s: %d of %d objects in %s were not deleted: %s", purpose, len(faults), len(names), bucket, code)
-        raise error_of(code)(purpose)
+    """Delete up to 1000 objects with one request. Skip missing objects."""
+    response = s3(purpose, "delete_objects", bucket, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True})
+    errors = [error for error in response.get("Errors", ()) if error.get("Code") != "NoSuchKey"]
+    if errors:
+        code = str(errors[0].get("Code"))
+        logger.error("storage: %s: %d of %d objects in %s were not deleted: %s", purpose, len(errors), len(names), bucket, code)
+        raise error_for(code)(purpose)

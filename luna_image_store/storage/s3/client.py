@@ -1,4 +1,4 @@
-"""The way to an S3 service: boto3's client, made from the settings, and its answers."""
+"""The client of an S3 service, based on boto3."""
 
 import logging
 from base64 import b64encode
@@ -14,18 +14,18 @@ from luna_image_store import __version__
 from luna_image_store.errors import BucketNotFound
 from luna_image_store.settings import S3Settings
 from luna_image_store.storage.base import Key
-from luna_image_store.storage.s3.errors import Answer, s3_errors
+from luna_image_store.storage.s3.errors import S3Response, s3_errors
 from luna_image_store.storage.s3.names import bucket_name_problem, name_of
 
-for chatty in ("botocore", "urllib3"):  # below, they log bodies and signatures
-    logging.getLogger(chatty).setLevel(logging.WARNING)
+for name in ("botocore", "urllib3"):  # at lower levels, they log bodies and signatures
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class S3Client:
-    """Makes requests to S3.
+    """Sends requests to S3.
 
-    boto3's client does not live through a fork, and finds no credentials later that were not there when it was made. So it is
-    made with the first request; with keys in the settings at once, since then nothing is asked of the network for it.
+    A client of boto3 does not survive a fork, and looks for credentials only once. So the first request creates it. If the settings
+    have keys, it is created at once: that needs no network request.
     """
 
     def __init__(self, settings: S3Settings, connections: int) -> None:
@@ -36,10 +36,10 @@ class S3Client:
         self._boto: Any = None
         if settings.access_key_id or settings.secret_access_key:
             with s3_errors("open the storage", "connect"):
-                self._boto = self._made()
+                self._boto = self._create_client()
 
-    def __call__(self, purpose: str, method: str, bucket: str = "", key: Key | None = None, **parameters: Any) -> Answer:
-        """Make a request. A bucket whose name S3 can't have is missing without one."""
+    def __call__(self, purpose: str, method: str, bucket: str = "", key: Key | None = None, **parameters: Any) -> S3Response:
+        """Send a request. Raise BucketNotFound without a request if the bucket name is invalid on S3."""
         if bucket:
             if bucket_name_problem(bucket):
                 raise BucketNotFound(bucket)
@@ -47,19 +47,19 @@ class S3Client:
         if key:
             parameters["Key"] = name_of(key)
         with s3_errors(purpose, method, bucket, key):
-            return Answer(purpose, getattr(self._made_once(), method)(**parameters))
+            return S3Response(purpose, getattr(self._client(), method)(**parameters))
 
     def region(self) -> str | None:
-        """Tell where new buckets are made; None where the service need not be told."""
-        region = str(self._made_once().meta.region_name)
+        """Return the region for new buckets, or None if requests must not name it."""
+        region = str(self._client().meta.region_name)
         return None if region in ("None", "us-east-1", "aws-global") else region
 
-    def _made_once(self) -> Any:
+    def _client(self) -> Any:
         with self._lock:
-            self._boto = self._boto or self._made()
+            self._boto = self._boto or self._create_client()
             return self._boto
 
-    def _made(self) -> Any:
+    def _create_client(self) -> Any:
         settings = self._settings
         config = Config(
             connect_timeout=settings.connect_timeout,
@@ -67,10 +67,10 @@ class S3Client:
             retries={"mode": "standard", "total_max_attempts": settings.max_attempts},
             max_pool_connections=self._connections,
             tcp_keepalive=True,
-            user_agent=f"luna-image-store/{__version__}",  # to put together its own takes boto3 a sixth of a request
+            user_agent=f"luna-image-store/{__version__}",  # building the default takes boto3 a sixth of the time of a request
             signature_version="s3v4",
             s3={"addressing_style": settings.addressing_style},
-            request_checksum_calculation="when_required",  # many servers do not know those that would be sent by default
+            request_checksum_calculation="when_required",  # many servers do not support the default checksums
             response_checksum_validation="when_required",
         )
         if bool(settings.access_key_id) != bool(settings.secret_access_key):
@@ -80,13 +80,13 @@ class S3Client:
         )
         if session.get_credentials() is None:
             raise NoCredentialsError
-        verify = None if settings.verify_ssl else False  # None: as AWS_CA_BUNDLE says
+        verify = None if settings.verify_ssl else False  # None: use AWS_CA_BUNDLE, if it is set
         boto = session.client("s3", endpoint_url=settings.endpoint_url or None, verify=verify, config=config)
-        boto.meta.events.register("before-call.s3.DeleteObjects", _demand_md5)
+        boto.meta.events.register("before-call.s3.DeleteObjects", _use_content_md5)
         return boto
 
 
-def _demand_md5(params: dict[str, Any], **_: Any) -> None:
-    """Send Content-MD5, which every server takes, in place of the newer sums, which older ones refuse."""
+def _use_content_md5(params: dict[str, Any], **_: Any) -> None:
+    """Send Content-MD5, which every server supports. Older servers refuse newer checksums."""
     params["context"].pop("checksum", None)
     params["headers"]["Content-MD5"] = b64encode(md5(params["body"], usedforsecurity=False).digest()).decode()

@@ -1,6 +1,6 @@
-"""What S3, or the way to it, refuses, as errors of the interface.
+"""Errors of S3 and of the connection to it, as ServiceErrors.
 
-The log gets the S3 operation, the bucket and S3's own words; a client learns the purpose of the request only.
+The log gets the S3 operation, the bucket and the message of S3. The client gets only the purpose of the request.
 """
 
 import logging
@@ -22,41 +22,41 @@ FULL_CODES = {
     "TooManyBuckets",
     "XMinioStorageFull",
     "XMinioAdminBucketQuotaExceeded",
-    "EntityTooLarge",  # of a part or a small object: Swift's words for a quota that is used up
+    "EntityTooLarge",  # Swift's code for an exceeded quota; parts and small objects are below the size limit
 }
 
 logger = logging.getLogger(__name__)
 
 
-class AccessRefused(StorageUnavailable):
-    """S3 knows the request, and these credentials may not make it."""
+class AccessDenied(StorageUnavailable):
+    """The credentials do not allow the request."""
 
 
 class BucketNotEmpty(StorageUnavailable):
-    """A bucket that is to be deleted holds something."""
+    """S3 does not delete the bucket because it is not empty."""
 
 
-class RangeRefused(StorageUnavailable):
-    """The object has no bytes in the range that was asked for."""
+class InvalidRange(StorageUnavailable):
+    """The object has no bytes in the requested range."""
 
 
-class RequestUnknown(StorageUnavailable):
-    """S3 is one of those that do not know what was asked for."""
+class NotSupported(StorageUnavailable):
+    """The S3 service does not support the request."""
 
 
-class UploadGone(StorageUnavailable):
-    """A multipart upload is over: aborted by another, for one by the deletion of its bucket."""
+class UploadNotFound(StorageUnavailable):
+    """A multipart upload was aborted by another client, such as by the deletion of its bucket."""
 
 
 class RecordReplaced(StorageUnavailable):
-    """A record was replaced between two requests that had to see the same one."""
+    """The record was replaced between two requests that need the same version."""
 
 
-STATUSES = {403: AccessRefused, 408: StorageTimeout, 501: RequestUnknown, 504: StorageTimeout, 507: StorageFull}
+STATUSES = {403: AccessDenied, 408: StorageTimeout, 501: NotSupported, 504: StorageTimeout, 507: StorageFull}
 
 
-class Answer(dict[str, Any]):
-    """The fields of an answer. One that is missing is a fault of the server."""
+class S3Response(dict[str, Any]):
+    """The fields of a response. Raise StorageUnavailable for a missing field."""
 
     def __init__(self, purpose: str, fields: dict[str, Any]) -> None:
         super().__init__(fields)
@@ -71,20 +71,20 @@ class Answer(dict[str, Any]):
 
 @contextmanager
 def s3_errors(purpose: str, method: str, bucket: str = "", key: Key | None = None) -> Iterator[None]:
-    """Turn what boto3 raises into errors of the interface."""
+    """Log an exception of boto3, and raise a ServiceError in its place."""
     try:
         yield
-    except Exception as ex:  # botocore lets all kinds out where an answer is not one of S3
-        if told := _told(_code(ex), purpose, bucket, key):
-            if isinstance(told, RecordReplaced):
+    except Exception as ex:  # botocore raises many types if the response is not from S3
+        if error := _expected_error(_code(ex), purpose, bucket, key):
+            if isinstance(error, RecordReplaced):
                 logger.warning("storage: %s: %s %s: the record was replaced between two requests", purpose, method, bucket)
-            raise told from ex
+            raise error from ex
         logger.error("storage: %s: %s %s: %s: %s", purpose, method, bucket, type(ex).__name__, " ".join(str(ex).split()))
-        raise error_of(_code(ex), ex)(purpose) from ex
+        raise error_for(_code(ex), ex)(purpose) from ex
 
 
-def error_of(code: str, ex: Exception | None = None) -> type[ServiceError]:
-    """Find the error for a code of S3, or for what else went wrong."""
+def error_for(code: str, ex: Exception | None = None) -> type[ServiceError]:
+    """Return the error for a code of S3, or for an exception of boto3."""
     if code in TIMEOUT_CODES or any(isinstance(cause, TIMEOUTS) for cause in _causes(ex)):
         return StorageTimeout
     if code in FULL_CODES:
@@ -94,7 +94,7 @@ def error_of(code: str, ex: Exception | None = None) -> type[ServiceError]:
 
 
 def _causes(ex: object) -> Iterator[BaseException]:
-    """Go down to what happened first; botocore and urllib3 wrap it in arguments."""
+    """Yield an exception and its causes, which botocore and urllib3 pass as arguments."""
     if isinstance(ex, BaseException):
         yield ex
         for inner in (*ex.args, getattr(ex, "kwargs", {}).get("error")):
@@ -105,8 +105,8 @@ def _code(ex: Exception) -> str:
     return str(ex.response.get("Error", {}).get("Code", "")) if isinstance(ex, ClientError) else ""
 
 
-def _told(code: str, purpose: str, bucket: str, key: Key | None) -> ServiceError | None:
-    """Make the error of what is no fault; HEAD has no body, and its code is the status."""
+def _expected_error(code: str, purpose: str, bucket: str, key: Key | None) -> ServiceError | None:
+    """Return the error for a code that is not a failure of S3. The code of HEAD is the status: it has no body."""
     match code:
         case "NoSuchBucket":
             return BucketNotFound(bucket)
@@ -119,8 +119,8 @@ def _told(code: str, purpose: str, bucket: str, key: Key | None) -> ServiceError
         case "PreconditionFailed" | "ConditionalRequestConflict" | "412":
             return RecordReplaced(purpose)
         case "InvalidRange" | "416":
-            return RangeRefused(purpose)
+            return InvalidRange(purpose)
         case "NoSuchUpload":
-            return UploadGone(purpose)
+            return UploadNotFound(purpose)
         case _:
             return None

@@ -1,4 +1,4 @@
-"""What buckets and records are called on S3: `images/<id>.jpg` and `objects/<id>`."""
+"""Names of buckets and records on S3. Records: `images/<id>.jpg` and `objects/<id>`."""
 
 import re
 from functools import lru_cache
@@ -18,16 +18,16 @@ RULES = {
 
 @lru_cache(1024)
 def bucket_name_problem(bucket: str) -> str | None:
-    """Name the rule of S3 that a bucket's name breaks."""
+    """Return the rule of S3 that a bucket name violates, or None."""
     return next((rule for rule, pattern in RULES.items() if not pattern.fullmatch(bucket)), None)
 
 
 def name_of(key: Key) -> str:
-    """Name the object that holds a record."""
+    """Return the name of the S3 object of a record."""
     return f"{key.kind.folder}/{key.id}{key.kind.ending}"
 
 
 def key_of(kind: Kind, name: str) -> Key | None:
-    """Read the key from the name of an object; None where it is not a record's."""
+    """Return the key for the name of an S3 object, or None if it is not the name of a record."""
     key = Key(kind, name.removeprefix(f"{kind.folder}/").removesuffix(kind.ending))
     return key if is_id(key.id) and name_of(key) == name else None

@@ -1,4 +1,4 @@
-"""Saving on S3: one request for what fits into a part, a multipart upload for what does not."""
+"""Saves on S3: one request for a record up to the size of a part, a multipart upload for a larger record."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from luna_image_store.errors import ServiceError
 from luna_image_store.storage.base import Key, ListingEntry
 from luna_image_store.storage.s3.client import S3Client
-from luna_image_store.storage.s3.errors import Answer, RequestUnknown, UploadGone
+from luna_image_store.storage.s3.errors import NotSupported, S3Response, UploadNotFound
 from luna_image_store.storage.s3.metadata import to_metadata
 
 PART_SIZE = 8 * 2**20
@@ -19,59 +19,61 @@ logger = logging.getLogger(__name__)
 
 
 def upload(s3: S3Client, bucket: str, key: Key, content_type: str, record: Iterable[bytes], **condition: str) -> None:
-    """Save the bytes of a record. Nothing is sent before a part is full or the record has ended. `condition`: for one request."""
+    """Save a record. Send a part when it is full or the record ends. `condition`: headers for a save with one request."""
     parts = _parts(record)
     part, is_last = next(parts)
     media_type = content_type.partition(";")[0]
     if is_last:
         save = partial(s3, "save", "put_object", bucket, key, Body=part, ContentType=media_type, Metadata=to_metadata(part))
-        _believe(_on_condition(save, condition) if condition else save())
+        _require_s3_response(_save_if(save, condition) if condition else save())
         return
     upload_id = s3("save", "create_multipart_upload", bucket, key, ContentType=media_type)["UploadId"]
     try:
-        pieces = enumerate(chain((part,), (part for part, _ in parts)), 1)
-        sent = [_send(s3, bucket, key, upload_id, number, piece) for number, piece in pieces]
-        _believe(s3("save", "complete_multipart_upload", bucket, key, UploadId=upload_id, MultipartUpload={"Parts": sent}))
+        numbered = enumerate(chain((part,), (part for part, _ in parts)), 1)
+        uploaded = [_upload_part(s3, bucket, key, upload_id, number, part) for number, part in numbered]
+        _require_s3_response(
+            s3("save", "complete_multipart_upload", bucket, key, UploadId=upload_id, MultipartUpload={"Parts": uploaded})
+        )
     except BaseException:
         _abort(s3, bucket, key, upload_id)
         raise
 
 
-def _on_condition(save: Callable[..., Answer], condition: Mapping[str, str]) -> Answer:
-    """Save on a condition, without it where the service knows none. Of multipart uploads Swift mistakes it, so they have none."""
+def _save_if(save: Callable[..., S3Response], condition: Mapping[str, str]) -> S3Response:
+    """Save on a condition, or without it if S3 does not support it. Multipart uploads have none: Swift handles it wrongly."""
     try:
         return save(**condition)
-    except RequestUnknown:
+    except NotSupported:
         return save()
 
 
-def unfinished(s3: S3Client, bucket: str) -> Iterator[ListingEntry]:
-    """List the multipart uploads that have not ended. They do not tell how much has come."""
+def incomplete_uploads(s3: S3Client, bucket: str) -> Iterator[ListingEntry]:
+    """Yield the incomplete multipart uploads. Their lengths are not known, so they are 0."""
     marker: dict[str, Any] = {}
     while True:
         page = s3("list", "list_multipart_uploads", bucket, **marker)
         for upload in page.get("Uploads", ()):
             yield ListingEntry(f"{bucket}/{upload['Key']}", None, 0, upload["Initiated"].timestamp())
-        following = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
-        if not page["IsTruncated"] or following == marker:
+        next_marker = {"KeyMarker": page.get("NextKeyMarker"), "UploadIdMarker": page.get("NextUploadIdMarker")}
+        if not page["IsTruncated"] or next_marker == marker:
             return
-        marker = following
+        marker = next_marker
 
 
-def _believe(answer: Answer) -> None:
-    """Refuse a 200 that is not S3's but a page of a proxy. Swift tells no ETag of a save that another has overtaken."""
-    if not answer["ResponseMetadata"].get("RequestId"):
-        answer["ETag"]
+def _require_s3_response(response: S3Response) -> None:
+    """Raise StorageUnavailable for a 200 of a proxy: without request id and ETag. Swift omits the ETag of a replaced save."""
+    if not response["ResponseMetadata"].get("RequestId"):
+        response["ETag"]
 
 
-def _send(s3: S3Client, bucket: str, key: Key, upload_id: str, number: int, part: bytearray) -> dict[str, Any]:
-    answer = s3("save", "upload_part", bucket, key, UploadId=upload_id, PartNumber=number, Body=part)
-    return {"PartNumber": number, "ETag": answer["ETag"]}
+def _upload_part(s3: S3Client, bucket: str, key: Key, upload_id: str, number: int, part: bytearray) -> dict[str, Any]:
+    response = s3("save", "upload_part", bucket, key, UploadId=upload_id, PartNumber=number, Body=part)
+    return {"PartNumber": number, "ETag": response["ETag"]}
 
 
 def _abort(s3: S3Client, bucket: str, key: Key, upload_id: str) -> None:
     try:
-        with suppress(UploadGone):
+        with suppress(UploadNotFound):
             s3("save", "abort_multipart_upload", bucket, key, UploadId=upload_id)
     except ServiceError as ex:
         logger.warning(
@@ -80,7 +82,7 @@ def _abort(s3: S3Client, bucket: str, key: Key, upload_id: str) -> None:
 
 
 def _parts(record: Iterable[bytes]) -> Iterator[tuple[bytearray, bool]]:
-    """Regroup a record into parts of one size, and tell which is the last; it may be shorter."""
+    """Yield parts of PART_SIZE bytes, and whether each is the last one, which may be shorter."""
     part = bytearray()
     for chunk in record:
         rest = memoryview(chunk)

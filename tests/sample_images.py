@@ -1,4 +1,4 @@
-"""Pictures made on the fly."""
+"""Images that are created for tests."""
 
 import struct
 import zlib
@@ -10,7 +10,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM")
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 UPRIGHT = (RED, GREEN, BLUE, YELLOW)  # the corners of `quadrants`: top left, top right, bottom left, bottom right
 ORIENTATION = 0x0112
-LYING = {
+TRANSPOSES = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -23,54 +23,54 @@ LYING = {
 
 
 def quadrants(width=64, height=48):
-    """Make a picture whose four corners tell which way up it is."""
-    picture = Image.new("RGB", (2, 2))
-    picture.putdata(UPRIGHT)
-    return picture.resize((width, height), Image.Resampling.NEAREST)
+    """Return an image with four colors, one per corner, which show its orientation."""
+    image = Image.new("RGB", (2, 2))
+    image.putdata(UPRIGHT)
+    return image.resize((width, height), Image.Resampling.NEAREST)
 
 
-def encoded(picture, kind="JPEG", **options):
+def encoded(image, kind="JPEG", **options):
     target = BytesIO()
-    picture.save(target, kind, **options)
+    image.save(target, kind, **options)
     return target.getvalue()
 
 
 def decoded(data):
-    picture = Image.open(BytesIO(data))
-    picture.load()
-    return picture
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
 
 
 def jpeg(width=64, height=48, **options):
     return encoded(quadrants(width, height), **options)
 
 
-def lying(orientation, kind, width=64, height=48):
-    """Encode `quadrants` as a camera does that was held another way and says so in EXIF."""
-    picture = quadrants(width, height)
+def rotated(orientation, kind, width=64, height=48):
+    """Encode rotated or mirrored `quadrants` with the EXIF orientation that corrects them."""
+    image = quadrants(width, height)
     if orientation > 1:
-        picture = picture.transpose(LYING[orientation])
+        image = image.transpose(TRANSPOSES[orientation])
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    return encoded(picture, kind, exif=exif)
+    return encoded(image, kind, exif=exif)
 
 
-def corners(picture):
-    """Read the four corners, each channel brought to 0 or 255."""
-    right, bottom = picture.width * 7 // 8, picture.height * 7 // 8
-    left, top = picture.width // 8, picture.height // 8
+def corners(image):
+    """Return the colors of the four corners, with each channel rounded to 0 or 255."""
+    right, bottom = image.width * 7 // 8, image.height * 7 // 8
+    left, top = image.width // 8, image.height // 8
     places = ((left, top), (right, top), (left, bottom), (right, bottom))
-    rgb = picture.convert("RGB")
+    rgb = image.convert("RGB")
     return tuple(tuple(255 * (level > 127) for level in rgb.getpixel(place)) for place in places)
 
 
-def claiming(kind, width, height):
-    """Encode a small picture and let its header claim another size."""
+def with_declared_size(kind, width, height):
+    """Encode a small image, and write another size to its header."""
     if kind == "PPM":
         return b"P6 %d %d 255\n" % (width, height) + bytes(3000)
     data = bytearray(encoded(quadrants(), kind))
     if kind == "TIFF":
-        _claim_in_tiff(data, width, height)
+        _set_tiff_size(data, width, height)
     elif kind == "JPEG":
         struct.pack_into(">HH", data, data.index(b"\xff\xc0") + 5, height, width)
     else:
@@ -81,8 +81,8 @@ def claiming(kind, width, height):
     return bytes(data)
 
 
-def _claim_in_tiff(data, width, height):
-    """Change the entries of width and height in the first directory."""
+def _set_tiff_size(data, width, height):
+    """Change width and height in the first image file directory."""
     start = struct.unpack_from("<I", data, 4)[0]
     for number in range(struct.unpack_from("<H", data, start)[0]):
         entry = start + 2 + 12 * number
