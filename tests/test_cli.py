@@ -15,7 +15,7 @@ def run(monkeypatch, tmp_path):
     return lambda *arguments, **environ: CliRunner().invoke(main, arguments, env=environ)
 
 
-def test_the_version_is_told(run):
+def test_version_is_printed(run):
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"luna-image-store, version {__version__}\n")
 
@@ -23,7 +23,7 @@ def test_the_version_is_told(run):
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["-h"], ["serve", "-h"], ["config", "-h"], ["openapi", "-h"], ["verify", "-h"], ["stats", "-h"]]
 )
-def test_help_is_given(run, arguments):
+def test_help_is_printed(run, arguments):
     result = run(*arguments)
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
@@ -35,13 +35,13 @@ def test_an_unknown_command_is_refused(run):
 
 def test_the_settings_are_printed_as_json_with_secrets_masked(run):
     result = run("config", **{f"{PREFIX}S3__SECRET_ACCESS_KEY": "secret", f"{PREFIX}IMAGES__MAX_SIZE": "7"})
-    shown = json.loads(result.stdout)
-    assert shown["S3"]["SECRET_ACCESS_KEY"] == "***"
-    assert shown["IMAGES"]["MAX_SIZE"] == 7
-    assert shown["OBJECTS"] == masked(load(environ={}))["OBJECTS"]
+    printed = json.loads(result.stdout)
+    assert printed["S3"]["SECRET_ACCESS_KEY"] == "***"
+    assert printed["IMAGES"]["MAX_SIZE"] == 7
+    assert printed["OBJECTS"] == masked(load(environ={}))["OBJECTS"]
 
 
-def test_the_settings_are_those_of_the_file_that_is_named(run, tmp_path):
+def test_the_named_settings_file_is_read(run, tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[IMAGES]\nMAX_SIZE = 8\n")
     for result in (run("config", "--config", str(path)), run("config", **{FILE_VARIABLE: str(path)})):
@@ -52,7 +52,7 @@ def test_the_settings_are_those_of_the_file_that_is_named(run, tmp_path):
     ("command", "code"),
     [(("config",), 2), (("config", "--check"), 2), (("config", "--show"), 2), (("verify",), 2), (("stats",), 2), (("serve",), 1)],
 )
-def test_settings_that_will_not_do_end_it_with_a_message(run, command, code, tmp_path):
+def test_invalid_settings_end_a_command_with_a_message(run, command, code, tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text("[IMAGES]\nMAX_SIZE = -1\n")
     result = run(*command, "--config", str(path))
@@ -63,13 +63,13 @@ def test_settings_that_will_not_do_end_it_with_a_message(run, command, code, tmp
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_good_settings_are_called_good_and_nothing_is_opened(run, tmp_path):
+def test_config_check_prints_ok_for_valid_settings_and_creates_no_files(run, tmp_path):
     result = run("config", "--check", **{f"{PREFIX}S3__SECRET_ACCESS_KEY": "secret"})
     assert (result.exit_code, result.stdout) == (0, "OK\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_setting_is_shown_with_where_it_comes_from(run, tmp_path):
+def test_each_setting_is_printed_with_its_source(run, tmp_path):
     path = tmp_path / "settings.toml"
     path.write_text('[IMAGES]\nMAX_SIZE = 8\nMAX_PIXELS = 9\n[S3]\nSECRET_ACCESS_KEY = "secret"\n')
     variable = f"{PREFIX}IMAGES__MAX_PIXELS"

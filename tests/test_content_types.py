@@ -11,7 +11,7 @@ from luna_image_store.content_types import PARSED_JSON, media_type, validate_bod
 from luna_image_store.errors import BodyMismatch
 
 BOM = b"\xef\xbb\xbf"
-FITTING = [
+MATCHING = [
     ("application/json", b"{}"),
     ("application/json", b' \r\n\t[1, 2.5e3, "\\u00e9", null, true, false] \n'),
     ("application/json", '{"é": "☃"}'.encode()),
@@ -49,7 +49,7 @@ FITTING = [
     ("text/plain; charset=latin-1", "naïve".encode("latin-1")),
     ("text/plain; charset=utf-16", "text".encode("utf-16")),
 ]
-MISFITS = [
+MISMATCHES = [
     ("application/json", b"{"),
     ("application/json", b"[1,]"),
     ("application/json", b"{'a': 1}"),
@@ -87,39 +87,39 @@ MISFITS = [
 ]
 
 
-def in_pieces(data, size):
+def in_chunks(data, size):
     return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 10**6])
-@pytest.mark.parametrize(("kind", "data"), FITTING)
-def test_a_body_that_fits_its_type_is_passed_through_in_whatever_pieces_it_comes(kind, data, size):
-    assert b"".join(validate_body(kind, in_pieces(data, size))) == data
+@pytest.mark.parametrize(("kind", "data"), MATCHING)
+def test_a_body_that_matches_its_type_is_passed_on_in_chunks_of_any_size(kind, data, size):
+    assert b"".join(validate_body(kind, in_chunks(data, size))) == data
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 10**6])
-@pytest.mark.parametrize(("kind", "data"), MISFITS)
-def test_a_body_that_does_not_fit_its_type_is_refused(kind, data, size):
+@pytest.mark.parametrize(("kind", "data"), MISMATCHES)
+def test_a_body_that_does_not_match_its_type_is_refused(kind, data, size):
     with pytest.raises(BodyMismatch):
-        list(validate_body(kind, in_pieces(data, size)))
+        list(validate_body(kind, in_chunks(data, size)))
 
 
-def test_a_wrong_signature_is_noticed_before_anything_is_passed_on():
+def test_a_wrong_signature_is_refused_before_the_first_chunk():
     for kind in ("application/pdf", "application/zip"):
         with pytest.raises(BodyMismatch):
-            next(validate_body(kind, [b"oops, no such thing", b"more"]))
+            next(validate_body(kind, [b"another signature", b"more"]))
 
 
 @pytest.mark.parametrize("size", [1, 1023, 1024, 1027, 10**6])
-def test_a_pdf_may_begin_in_the_first_1024_bytes(size):
+def test_a_pdf_signature_may_begin_in_the_first_1024_bytes(size):
     data = b"x" * 1023 + b"%PDF-1.4"
-    assert b"".join(validate_body("application/pdf", in_pieces(data, size))) == data
+    assert b"".join(validate_body("application/pdf", in_chunks(data, size))) == data
 
 
 @pytest.mark.parametrize("size", [1, 1023, 1024, 1028, 10**6])
-def test_a_pdf_may_not_begin_later(size):
+def test_a_pdf_signature_may_not_begin_later(size):
     with pytest.raises(BodyMismatch):
-        list(validate_body("application/pdf", in_pieces(b"x" * 1024 + b"%PDF-1.4", size)))
+        list(validate_body("application/pdf", in_chunks(b"x" * 1024 + b"%PDF-1.4", size)))
 
 
 def test_a_body_that_is_not_a_pdf_is_refused_after_its_first_bytes():
@@ -129,7 +129,7 @@ def test_a_body_that_is_not_a_pdf_is_refused_after_its_first_bytes():
     assert len(list(body)) == 2000 - 1028
 
 
-def test_a_pdf_in_tiny_pieces_takes_flat_memory():
+def test_a_pdf_in_tiny_chunks_takes_constant_memory():
     tracemalloc.start()
     length = sum(map(len, validate_body("application/pdf", chain([b"x", b"%PDF-"], repeat(b"x", 300_000)))))
     _, peak = tracemalloc.get_traced_memory()
@@ -146,7 +146,7 @@ NESTED_JSON = {
     "values before and after": b'[1, "]", {"[": null}, ' * 50_000 + b"0" + b', "\\"]", [] ]' * 50_000,
     "many strings": b"[" * 2000 + b'"a", "\\\\", "\\"", "", ' * 10_000 + b"0" + b"]" * 2000,
     "a number of 10,000 digits": b"[" * 2000 + b"9" * 10_000 + b"]" * 2000,
-    "space around": b" \n" + b"[ \t" * 2000 + b"\r] " * 2000 + b"\n ",
+    "surrounding white space": b" \n" + b"[ \t" * 2000 + b"\r] " * 2000 + b"\n ",
     "half a surrogate pair": b"[" * 2000 + rb'{"\ud83d": "\uDE00\\"}' + b"]" * 2000,
     "a byte order mark": BOM + b"[" * 2000 + b"]" * 2000,
 }
@@ -179,33 +179,33 @@ VALUES = st.recursive(
 )
 
 
-def is_taken(data):
+def is_accepted(data):
     try:
-        return b"".join(validate_body("application/json", in_pieces(data, 2**18))) == data
+        return b"".join(validate_body("application/json", in_chunks(data, 2**18))) == data
     except BodyMismatch:
         return False
 
 
 @pytest.mark.parametrize("data", NESTED_JSON.values(), ids=NESTED_JSON)
-def test_json_of_any_depth_is_passed_through(data):
-    assert is_taken(data)
+def test_json_of_any_depth_is_accepted(data):
+    assert is_accepted(data)
 
 
 @pytest.mark.parametrize("data", WRONG_NESTED_JSON.values(), ids=WRONG_NESTED_JSON)
-def test_deep_json_that_ends_in_a_wrong_way_is_refused(data):
-    assert not is_taken(data)
+def test_deeply_nested_json_with_a_wrong_end_is_refused(data):
+    assert not is_accepted(data)
 
 
 @pytest.mark.parametrize("value", WRONG_VALUES)
 def test_wrong_json_is_refused(value):
-    assert not is_taken(value)
+    assert not is_accepted(value)
 
 
 @pytest.mark.parametrize(
-    "data", [b"9" * 10_000, b"-0." + b"9" * 10_000, b"1e" + b"9" * 10_000], ids=["whole", "fraction", "exponent"]
+    "data", [b"9" * 10_000, b"-0." + b"9" * 10_000, b"1e" + b"9" * 10_000], ids=["integer", "fraction", "exponent"]
 )
-def test_numbers_may_be_of_any_length(data):
-    assert is_taken(data)
+def test_json_numbers_may_have_any_length(data):
+    assert is_accepted(data)
 
 
 def refuse(constant):
@@ -213,7 +213,7 @@ def refuse(constant):
 
 
 @given(VALUES, st.floats(0, 1), st.integers(0, 2), st.sampled_from(PARTS))
-def test_json_is_what_python_reads(value, place, cut, part):
+def test_json_is_accepted_if_python_can_parse_it(value, place, cut, part):
     start = int(len(value) * place)
     text = '{"":' + value[:start] + part + value[start + cut :] + "}"
     try:
@@ -222,13 +222,13 @@ def test_json_is_what_python_reads(value, place, cut, part):
         expected = False
     else:
         expected = True
-    assert is_taken(text.encode()) == expected
+    assert is_accepted(text.encode()) == expected
 
 
-def test_hostile_json_takes_little_time():
+def test_deeply_nested_json_is_checked_in_less_than_a_second():
     data = b"[" * (PARSED_JSON // 2) + b"]" * (PARSED_JSON // 2)
     start = time.process_time()
-    assert is_taken(data)
+    assert is_accepted(data)
     assert time.process_time() - start < 1
 
 
@@ -240,24 +240,24 @@ def large_json(end, start=b'["'):
 
 
 @pytest.mark.parametrize(("start", "end"), [(b'["', b'"]'), (b' \n["', b'"] \n '), (BOM + b' {"', b'": 1}')])
-def test_large_json_is_passed_through(start, end):
+def test_large_json_is_accepted(start, end):
     assert sum(map(len, validate_body("application/json", large_json(end, start)))) > PARSED_JSON
 
 
 @pytest.mark.parametrize("end", [b"", b"\xff]", b'"],'])
-def test_large_json_must_end_as_json_does(end):
+def test_large_json_with_a_wrong_end_is_refused(end):
     with pytest.raises(BodyMismatch):
         for _ in validate_body("application/json", large_json(end)):
             pass
 
 
 @pytest.mark.parametrize("start", [b"", b" <", b"'", BOM * 2 + b'["'])
-def test_large_json_must_begin_as_json_does(start):
+def test_large_json_with_a_wrong_start_is_refused(start):
     with pytest.raises(BodyMismatch):
         for _ in validate_body("application/json", large_json(b'"]', start)):
             pass
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "Text/PLAIN ; charset=utf-8", " text/plain;a=b;c=d"])
-def test_a_type_is_known_without_its_parameters(kind):
+def test_the_media_type_has_no_parameters(kind):
     assert media_type(kind) == "text/plain"

@@ -1,4 +1,4 @@
-"""The limits of the site for nginx are those of the settings."""
+"""The limits of the nginx site match the settings."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def values(directive: str) -> set[int]:
     return {int(number) * UNITS[unit] for number, unit in found}
 
 
-def test_takes_bodies_as_large_as_the_service_does_and_tells_the_true_limit() -> None:
+def test_body_limit_is_above_the_limits_of_the_service_and_is_documented() -> None:
     (limit,) = values("client_max_body_size")
     assert limit > max(SETTINGS.images.max_size, SETTINGS.objects.max_size)
     assert f"The limit is {limit} bytes" in SITE
@@ -27,18 +27,18 @@ def test_takes_bodies_as_large_as_the_service_does_and_tells_the_true_limit() ->
 
 
 @pytest.mark.parametrize("directive", ["proxy_read_timeout", "proxy_send_timeout"])
-def test_the_service_gives_up_first(directive: str) -> None:
+def test_the_service_times_out_before_nginx(directive: str) -> None:
     http = SETTINGS.http
     assert min(values(directive)) > http.request_timeout + 10
     assert min(values(directive)) > http.graceful_timeout
 
 
-def test_takes_no_group_by_number_and_rewrites_nothing() -> None:
-    """A numbered group is that of the last match anywhere, and a rewrite would decode the path."""
+def test_uses_no_numbered_groups_and_no_rewrites() -> None:
+    """A numbered group belongs to the last match anywhere, and a rewrite would decode the path."""
     assert not re.search(r"\$[0-9]|\brewrite\b", DIRECTIVES)
     assert not re.search(r"\((?!\?)", "".join(re.findall(r'"~.*?"|~ \S+', DIRECTIVES)))
     assert all(target.count("/") == 2 for target in re.findall("proxy_pass (.*);", DIRECTIVES))
 
 
-def test_buffers_both_ways() -> None:
+def test_buffers_requests_and_responses() -> None:
     assert {"proxy_request_buffering on;", "proxy_buffering on;"} <= {line.strip() for line in DIRECTIVES.splitlines()}

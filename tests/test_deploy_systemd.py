@@ -1,4 +1,4 @@
-"""What lies in deploy/systemd is right for systemd, and fits the settings and the site of nginx."""
+"""The files in deploy/systemd are valid, and match the settings and the nginx site."""
 
 import configparser
 import os
@@ -15,7 +15,7 @@ from tests.machine import need, tool
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 UNITS = ("luna-image-store.service", "luna-image-store.socket")
-WORST = 20  # tenths: what `systemd-analyze security` may give
+MAX_EXPOSURE = 20  # tenths of the exposure level of `systemd-analyze security`
 
 
 def read_unit(name: str) -> configparser.ConfigParser:
@@ -34,20 +34,20 @@ def run(*command: object) -> str:
     return done.stdout + done.stderr
 
 
-def test_systemd_finds_no_fault_in_the_units(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for name in UNITS:
         text = (DEPLOY / "systemd" / name).read_text()
         (tmp_path / name).write_text(re.sub("/opt/luna-image-store/current/bin/luna-image-store", shutil.which("true") or "", text))
     assert run("systemd-analyze", "verify", "--man=no", *(tmp_path / name for name in UNITS)) == ""
 
 
-def test_the_sandbox_is_tight() -> None:
-    run("systemd-analyze", "security", "--offline=true", f"--threshold={WORST}", DEPLOY / "systemd" / UNITS[0])
+def test_the_exposure_level_of_the_service_is_low() -> None:
+    run("systemd-analyze", "security", "--offline=true", f"--threshold={MAX_EXPOSURE}", DEPLOY / "systemd" / UNITS[0])
 
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
-    """Make what systemd makes of the lists of users and directories, below a root that is not this machine's."""
+    """Create the users and directories of sysusers.conf and tmpfiles.conf under another root directory."""
     need(os.geteuid() == 0, "the rights of root")
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/group").write_text("root:x:0:\nwww-data:x:33:\n")
@@ -57,7 +57,7 @@ def system(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_user_can_not_log_in(system: Path) -> None:
+def test_the_user_cannot_log_in(system: Path) -> None:
     (line,) = (line for line in (system / "etc/passwd").read_text().splitlines() if line.startswith("luna-image-store:"))
     assert line.endswith("/nologin")
     assert line.split(":")[0] == SERVICE["Service"]["User"] == SERVICE["Service"]["Group"]
@@ -74,7 +74,7 @@ def test_only_nginx_reaches_the_socket_and_only_the_service_its_data(system: Pat
     assert (SOCKET["Socket"]["SocketGroup"], SOCKET["Socket"]["SocketMode"]) == ("www-data", "0660")
 
 
-def test_all_parts_name_the_same_places() -> None:
+def test_all_files_use_the_same_paths() -> None:
     site = (DEPLOY / "nginx/luna-image-store.conf").read_text()
     assert f"server unix:{SOCKET['Socket']['ListenStream']} " in site
     service, settings = SERVICE["Service"], load(str(DEPLOY / "disk.toml"), {})
@@ -84,18 +84,18 @@ def test_all_parts_name_the_same_places() -> None:
     assert UNITS[1] in SERVICE["Install"]["Also"]
 
 
-def test_systemd_waits_longer_than_running_requests_may_take_to_end() -> None:
+def test_systemd_waits_for_running_requests_before_it_kills_the_service() -> None:
     http = load(None, {}).http
     assert int(SERVICE["Service"]["TimeoutStopSec"]) > http.drain_time + 2 * http.graceful_timeout
 
 
 @pytest.mark.parametrize("name", ["disk.toml", "s3.toml"])
-def test_the_short_settings_files_say_only_what_is_not_the_default(name: str) -> None:
-    given, settings, defaults = (
+def test_short_settings_files_have_no_defaults(name: str) -> None:
+    sections, settings, defaults = (
         tomllib.loads((DEPLOY / name).read_text()),
         masked(load(str(DEPLOY / name), {})),
         masked(load(None, {})),
     )
-    for section, values in given.items():
+    for section, values in sections.items():
         for key, value in values.items():
             assert settings[section][key] == value != defaults[section][key]

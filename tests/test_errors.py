@@ -1,4 +1,4 @@
-"""Every error of the interface is in the manual, with what to do about it."""
+"""The manual lists every error of the interface with its remedy."""
 
 import re
 import runpy
@@ -18,7 +18,7 @@ OWN = set(range(13901, 13910))
 
 @pytest.fixture(scope="module")
 def rows():
-    """Read the table of the manual as it is rendered, by code."""
+    """Return the rows of the rendered table of the manual, by error code."""
     lines = list(runpy.run_path(str(DOCS / "conf.py"))["errors"]())[2:]
     return {int(re.search("`([0-9]+)`", line)[1]): line for line in lines}
 
@@ -29,12 +29,12 @@ def test_each_code_of_the_interface_has_a_row(rows):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_each_error_says_what_it_means_and_what_to_do(kind):
-    assert "remedy" in vars(kind), f"errors.{kind.__name__}: add `remedy`, what whoever runs the service does about it"
+def test_each_error_has_a_description_and_a_remedy(kind):
+    assert "remedy" in vars(kind), f"errors.{kind.__name__}: add `remedy`, the action for the operator of the service"
     assert kind.remedy.endswith(".")
     assert kind.__doc__.partition("\n")[0].endswith(".")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_the_manual_says_what_to_do(kind, rows):
+def test_the_manual_has_the_remedy(kind, rows):
     assert kind.remedy in rows[kind.spec.code]

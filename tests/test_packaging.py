@@ -14,7 +14,7 @@ SOURCES = ("setup.py", "setup.cfg", "MANIFEST.in", "README.md", "LICENSE", "luna
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Build the wheel from a copy, so that nothing that an earlier build left gets into it."""
+    """Build the wheel from a copy, without files of earlier builds."""
     copy = tmp_path_factory.mktemp("project")
     for name in SOURCES:
         if (PROJECT / name).is_dir():
@@ -29,14 +29,14 @@ def wheel(tmp_path_factory):
         yield archive
 
 
-def test_the_wheel_holds_every_module(wheel):
+def test_the_wheel_has_every_module(wheel):
     modules = {str(path.relative_to(PROJECT)) for path in (PROJECT / "luna_image_store").rglob("*.py")}
     assert {name for name in wheel.namelist() if name.endswith(".py")} == modules
     assert "luna_image_store/py.typed" in wheel.namelist()
 
 
 @pytest.mark.parametrize("folder", ["manual", "static"])
-def test_the_wheel_holds_the_documents(wheel, folder):
+def test_the_wheel_has_the_documents(wheel, folder):
     paths = [path for path in (PROJECT / "luna_image_store" / folder).rglob("[!.]*") if path.is_file()]
     for path in paths:
         assert wheel.read(str(path.relative_to(PROJECT))) == path.read_bytes()
@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_documents(wheel, folder):
     assert names >= ({"index.html", "searchindex.js"} if folder == "manual" else {"spec.html", "redoc.standalone.js"})
 
 
-def test_the_wheel_holds_the_command(wheel):
+def test_the_wheel_has_the_command(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert wheel.read(name).decode().split() == ["[console_scripts]", "luna-image-store", "=", "luna_image_store.cli:main"]
 

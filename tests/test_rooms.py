@@ -1,4 +1,4 @@
-"""Which room may import which, and which library is used where: the table of docs/architecture.md."""
+"""Allowed imports between components, and of libraries, as listed in docs/architecture.md."""
 
 import ast
 import re
@@ -52,7 +52,7 @@ def name_of(path):
 
 
 def imports(path):
-    """List what a module imports, wherever in it, by full name."""
+    """Yield the full names of all imports of a module, including imports in functions."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         match node:
             case ast.Import():
@@ -78,30 +78,30 @@ def is_in(module, places):
 
 
 @pytest.mark.parametrize("module", sorted(filter(None, MODULES)))
-def test_a_module_imports_only_from_its_room_and_those_below(module):
-    room = module.partition(".")[0]
+def test_a_module_imports_only_from_its_component_and_components_below(module):
+    component = module.partition(".")[0]
     assert "a relative import" not in MODULES[module]
-    assert room in MAY_IMPORT
-    assert {other for other in OWN[module] if not is_in(other, f"{room} {MAY_IMPORT[room]}")} == set()
+    assert component in MAY_IMPORT
+    assert {other for other in OWN[module] if not is_in(other, f"{component} {MAY_IMPORT[component]}")} == set()
 
 
-def test_the_manual_shows_these_rooms_from_top_to_bottom():
-    shown = MANUAL.read_text("utf-8").partition("<!-- rooms -->")[2].partition("<!-- /rooms -->")[0]
-    arrows = dict(re.findall(r"(?m)^(\w+) +->(.*)$", shown))
-    assert {room: set(below.split()) for room, below in arrows.items()} == {
-        room: set(below.split()) for room, below in MAY_IMPORT.items()
+def test_the_manual_lists_these_components_from_top_to_bottom():
+    block = MANUAL.read_text("utf-8").partition("<!-- rooms -->")[2].partition("<!-- /rooms -->")[0]
+    listed = dict(re.findall(r"(?m)^(\w+) +->(.*)$", block))
+    assert {component: set(below.split()) for component, below in listed.items()} == {
+        component: set(below.split()) for component, below in MAY_IMPORT.items()
     }
-    rooms = list(arrows)
-    for room, below in arrows.items():
-        assert all(rooms.index(other.partition(".")[0]) > rooms.index(room) for other in below.split()), room
+    components = list(listed)
+    for component, below in listed.items():
+        assert all(components.index(other.partition(".")[0]) > components.index(component) for other in below.split()), component
 
 
-def test_no_modules_import_each_other_in_a_circle():
+def test_there_are_no_import_cycles():
     TopologicalSorter(OWN).prepare()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_library_is_used_in_its_place_only(library):
+def test_a_library_is_imported_only_in_its_component(library):
     users = {module for module, names in MODULES.items() if library in {name.partition(".")[0] for name in names}}
     assert users
     assert {user for user in users if not is_in(user, LIBRARIES[library])} == set()

@@ -8,7 +8,7 @@ DECLARED = [(section, key, field) for section, schema in SECTIONS.items() for ke
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a settings file, and give its path."""
+    """Return a function that writes a settings file and returns its path."""
 
     def write(text):
         path = tmp_path / "settings.toml"
@@ -30,7 +30,7 @@ def test_each_setting_has_its_default():
         assert settings[section][key] == field.load_default
 
 
-def test_the_defaults_are_those_that_are_documented():
+def test_the_documented_defaults_do_not_change():
     settings = load(environ={})
     assert settings.http.bind == "127.0.0.1:5020"
     assert settings.storage.type == "disk"
@@ -40,14 +40,14 @@ def test_the_defaults_are_those_that_are_documented():
     assert settings.objects.max_size == 2**30
 
 
-def test_a_file_outweighs_the_defaults_and_the_environment_the_file(file):
+def test_a_file_overrides_the_defaults_and_the_environment_overrides_the_file(file):
     path = file("[IMAGES]\nMAX_SIZE = 10\nMAX_PIXELS = 20\n[OBJECTS]\nMAX_SIZE = 30\n")
     settings = load(path, {f"{PREFIX}IMAGES__MAX_SIZE": "11"})
     assert (settings.images.max_size, settings.images.max_pixels, settings.objects.max_size) == (11, 20, 30)
     assert settings.images.jpeg_quality == 95
 
 
-def test_the_environment_may_name_the_file_and_an_argument_outweighs_it(file, tmp_path):
+def test_a_variable_names_the_file_and_an_argument_overrides_it(file, tmp_path):
     environ = {FILE_VARIABLE: file("[IMAGES]\nMAX_SIZE = 10\n")}
     assert load(environ=environ).images.max_size == 10
     other = tmp_path / "other.toml"
@@ -55,7 +55,7 @@ def test_the_environment_may_name_the_file_and_an_argument_outweighs_it(file, tm
     assert load(str(other), environ).images.max_size == 12
 
 
-def test_other_variables_of_the_environment_are_left_alone():
+def test_other_environment_variables_are_ignored():
     assert load(environ={"PATH": "/bin", "LUNA_IMAGE_STORE": "x", "LUNA_IMAGE_STORE_X": "y"}) == load(environ={})
 
 
@@ -79,13 +79,13 @@ def test_other_variables_of_the_environment_are_left_alone():
         ("LUNA_SERVICE_METRICS__EXTRA_LABELS", "{}", {}),
     ],
 )
-def test_variables_are_read_by_the_kind_of_their_setting(name, text, value):
-    seen = from_environ(name, text)
-    assert seen == value
-    assert type(seen) is type(value)
+def test_variables_are_parsed_by_the_type_of_their_setting(name, text, value):
+    parsed = from_environ(name, text)
+    assert parsed == value
+    assert type(parsed) is type(value)
 
 
-BAD_VALUES = [
+INVALID_VALUES = [
     ("HTTP__WORKERS", "-1"),
     ("HTTP__WORKERS", "two"),
     ("HTTP__WORKERS", "1.5"),
@@ -131,50 +131,50 @@ BAD_VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text"), BAD_VALUES)
-def test_a_bad_value_is_named_with_the_variable_it_came_from(name, text):
+@pytest.mark.parametrize(("name", "text"), INVALID_VALUES)
+def test_an_invalid_value_is_reported_with_its_variable(name, text):
     with pytest.raises(SettingsError) as caught:
         from_environ(name, text)
     assert name.replace("__", ".") + ":" in str(caught.value)
     assert str(caught.value).endswith(f"(from {PREFIX}{name})")
 
 
-def test_bad_values_are_named_together_each_with_where_it_came_from(file):
+def test_all_invalid_values_are_reported_with_their_sources(file):
     path = file('[HTTP]\nWORKERS = "4"\n')
     with pytest.raises(SettingsError) as caught:
         load(path, {f"{PREFIX}HTTP__THREADS": "-1"})
-    faults = sorted(str(caught.value).split("; "))
-    assert faults[0].startswith("HTTP.THREADS: ")
-    assert faults[0].endswith(f"(from {PREFIX}HTTP__THREADS)")
-    assert faults[1].startswith("HTTP.WORKERS: ")
-    assert faults[1].endswith(f"(from {path})")
+    errors = sorted(str(caught.value).split("; "))
+    assert errors[0].startswith("HTTP.THREADS: ")
+    assert errors[0].endswith(f"(from {PREFIX}HTTP__THREADS)")
+    assert errors[1].startswith("HTTP.WORKERS: ")
+    assert errors[1].endswith(f"(from {path})")
 
 
 @pytest.mark.parametrize("text", ["[HTTP]\nPROT = 1\n", "[HTTP]\nbind = 'x'\n"])
-def test_an_unknown_key_of_a_file_is_named(file, text):
+def test_an_unknown_key_of_a_file_is_reported(file, text):
     with pytest.raises(SettingsError, match=r"HTTP\.(PROT|bind): "):
         load(file(text), {})
 
 
-def test_an_unknown_section_of_a_file_is_named_with_those_there_are(file):
+def test_an_unknown_section_of_a_file_is_reported_with_the_valid_sections(file):
     with pytest.raises(SettingsError, match=r"no such section: HTPT; the sections are HTTP, STORAGE, .*") as caught:
         load(file("[HTPT]\nBIND = 'x'\n"), {})
     assert "settings.toml" in str(caught.value)
 
 
-def test_a_key_outside_of_a_section_is_named(file):
+def test_a_key_outside_of_a_section_is_reported(file):
     with pytest.raises(SettingsError, match=r"settings\.toml: BIND is outside of a \[SECTION\]"):
         load(file("BIND = 'x'\n"), {})
 
 
 @pytest.mark.parametrize("name", ["HTTP__PROT", "HTPT__BIND", "HTTP", "HTTP__", "__BIND", "", "http__bind"])
-def test_an_unknown_variable_is_named(name):
+def test_an_unknown_variable_is_reported(name):
     with pytest.raises(SettingsError, match=f"environment variable {PREFIX}{name}: no such setting"):
         load(environ={PREFIX + name: "x"})
 
 
 @pytest.mark.parametrize("content", [None, b"[HTTP", b"a = ", b"\xff", b"[HTTP]\nBIND = 'a'\nBIND = 'b'\n"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path, content):
     path = tmp_path / "broken.toml"
     if content is not None:
         path.write_bytes(content)
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, content):
         load(str(path), {})
 
 
-def test_secrets_are_masked_where_they_are_set():
+def test_secrets_that_are_set_are_masked():
     secrets = {(section, key) for section, key, field in DECLARED if field.metadata["secret"]}
     assert secrets == {("S3", "SECRET_ACCESS_KEY"), ("INFLUX_MONITORING", "TOKEN")}
     settings = load(environ={f"{PREFIX}{section}__{key}": "secret" for section, key in secrets})
@@ -192,14 +192,14 @@ def test_secrets_are_masked_where_they_are_set():
         assert shown[section][key] == ("***" if (section, key) in secrets else field.load_default)
 
 
-def test_names_that_tell_of_a_secret_are_secrets():
+def test_settings_with_the_name_of_a_secret_are_secrets():
     for _, key, field in DECLARED:
         if any(word in key for word in ("SECRET", "TOKEN", "PASSWORD")):
             assert field.metadata["secret"], key
 
 
 @pytest.mark.parametrize(("section", "key", "field"), DECLARED, ids=[f"{section}.{key}" for section, key, _ in DECLARED])
-def test_each_setting_is_described_and_its_default_is_valid(section, key, field):
+def test_each_setting_has_a_description_and_a_valid_default(section, key, field):
     text = field.metadata["description"]
     assert text.endswith(".")
     assert text.count("`") % 2 == 0
@@ -208,5 +208,5 @@ def test_each_setting_is_described_and_its_default_is_valid(section, key, field)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_each_section_has_an_introduction(section):
+def test_each_section_has_a_description(section):
     assert SECTION_TYPES[section].__doc__.endswith(".")
