@@ -5,7 +5,7 @@ import os
 from luna_image_store.settings import Settings
 
 WORKERS_PER_CORE_ON_DISK = 2  # one worker computes while the threads of another wait for the GIL
-THREADS = 8  # most requests wait for the disk or for S3
+THREADS = 8  # threads wait for the disk or for S3
 CONNECTIONS_PER_THREAD = 1.5  # more connections would wait while another worker has a free thread
 MIN_CONNECTIONS = 12  # idle connections count until HTTP.KEEPALIVE_TIMEOUT
 

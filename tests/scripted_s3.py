@@ -1,4 +1,4 @@
-"""An S3 server whose responses are scripted by a test, for failures of S3 and of the connection."""
+"""An S3 server with responses scripted by a test, for failures of S3 and of the connection."""
 
 import re
 import socket

@@ -1,6 +1,6 @@
 """Tests of the storage interface, as a class. The tests of each storage are a subclass.
 
-A subclass has a fixture `storage`, and implements the `raw_` methods, which use the stored data without the storage.
+A subclass has a fixture `storage`, and implements the `raw_` methods, which access the stored data without the storage.
 """
 
 import threading
@@ -140,7 +140,7 @@ class StorageContract:
         assert read(storage.open("others", IMAGE)) == b"payload"
 
     @pytest.mark.parametrize(
-        "use",
+        "operation",
         [
             lambda storage: storage.delete_bucket("missing"),
             lambda storage: storage.put("missing", IMAGE, DRAFT, [b"payload"]),
@@ -160,9 +160,9 @@ class StorageContract:
             *("delete", "delete_many", "delete no records", "list_keys"),
         ],
     )
-    def test_a_missing_bucket_is_not_found_and_not_created(self, storage, use):
+    def test_a_missing_bucket_is_not_found_and_not_created(self, storage, operation):
         with pytest.raises(BucketNotFound, match="Bucket with name missing not found"):
-            use(storage)
+            operation(storage)
         assert storage.list_buckets() == []
 
     # Records
@@ -200,10 +200,10 @@ class StorageContract:
         assert read(storage.open(bucket, OBJECT)) == b"object"
 
     @pytest.mark.parametrize("key", MISSING, ids=str)
-    @pytest.mark.parametrize("use", ["read", "open", "head", "delete"])
-    def test_a_missing_record_is_not_found(self, storage, bucket, key, use):
+    @pytest.mark.parametrize("operation", ["read", "open", "head", "delete"])
+    def test_a_missing_record_is_not_found(self, storage, bucket, key, operation):
         with pytest.raises(MISSING[key], match=f"with id {ID} not found"):
-            getattr(storage, use)(bucket, key)
+            getattr(storage, operation)(bucket, key)
 
     def test_head_many_skips_missing_and_damaged_records(self, storage, bucket):
         stored, damaged, missing = (Key(Kind.OBJECT, str(uuid4())) for _ in range(3))
@@ -372,9 +372,9 @@ class StorageContract:
     def test_a_deleted_record_is_not_found(self, storage, bucket, key):
         storage.put(bucket, key, DRAFT, [b"payload"])
         storage.delete(bucket, key)
-        for use in (storage.open, storage.head, storage.delete):
+        for operation in (storage.open, storage.head, storage.delete):
             with pytest.raises(MISSING[key]):
-                use(bucket, key)
+                operation(bucket, key)
         assert self.raw_names(storage, bucket) == []
 
     def test_delete_many_skips_missing_records(self, storage, bucket):
@@ -417,9 +417,9 @@ class StorageContract:
     )
     def test_a_record_with_a_damaged_index_is_damaged(self, storage, bucket, damage, position):
         damage(position)
-        for use in (storage.read, storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
+        for operation in (storage.read, storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
             with pytest.raises(RecordDamaged, match=f"Id {ID}"):
-                use(bucket, IMAGE)
+                operation(bucket, IMAGE)
 
     @pytest.mark.parametrize(
         "change",
@@ -429,9 +429,9 @@ class StorageContract:
     @pytest.mark.parametrize("chunks", [[b"payload"], large()], ids=["small", "large"])
     def test_a_record_with_a_wrong_length_is_damaged(self, storage, bucket, chunks, change):
         self.raw_write(storage, bucket, IMAGE, change(b"".join(encode(DRAFT, chunks))))
-        for use in (storage.read, storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
+        for operation in (storage.read, storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
             with pytest.raises(RecordDamaged):
-                use(bucket, IMAGE)
+                operation(bucket, IMAGE)
 
     def test_a_record_with_an_unsupported_version_is_damaged(self, storage, bucket):
         data = bytearray(b"".join(encode(DRAFT, [b"payload"])))

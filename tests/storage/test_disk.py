@@ -139,9 +139,9 @@ def test_no_descriptor_is_left_open(storage, root, bucket):
     storage.open(bucket, OBJECT)  # it is not read
     storage.preview(bucket, IMAGE, 32)
     record_path(root, IMAGE).write_bytes(b"damaged")
-    for use in (storage.open, storage.head):
+    for operation in (storage.open, storage.head):
         with pytest.raises(RecordDamaged):
-            use(bucket, IMAGE)
+            operation(bucket, IMAGE)
     with pytest.raises(Interruption):
         storage.put(bucket, IMAGE, DRAFT, interrupted(b"payload"))
     storage.sweep()
@@ -182,9 +182,9 @@ def other_files(storage, root, tmp_path):
 def test_a_file_or_directory_that_is_not_a_bucket_is_not_found(storage, other_files):
     assert storage.list_buckets() == []
     for name in ("file", "empty", "half", "dangling", "fifo"):
-        for use in (storage.head, storage.open, storage.delete):
+        for operation in (storage.head, storage.open, storage.delete):
             with pytest.raises(BucketNotFound):
-                use(name, OBJECT)
+                operation(name, OBJECT)
         with pytest.raises(BucketNotFound):
             storage.put(name, OBJECT, TEXT, [b"payload"])
         with pytest.raises(BucketNotFound):
@@ -234,9 +234,9 @@ def test_a_path_that_is_not_a_file_is_not_a_record(storage, root, bucket, make, 
     path.parent.mkdir()
     make(path)
     kind = stat.S_IFMT(path.lstat().st_mode)
-    for use in (storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
+    for operation in (storage.open, storage.head, lambda bucket, key: storage.preview(bucket, key, 32)):
         with pytest.raises(missing):
-            use(bucket, key)
+            operation(bucket, key)
     assert list(storage.list_keys(bucket, key.kind)) == []
     assert stat.S_IFMT(path.lstat().st_mode) == kind
 
@@ -256,9 +256,9 @@ def test_a_directory_with_the_name_of_a_record_is_not_deleted(storage, root, buc
 
 def test_a_file_in_place_of_a_shard_has_no_records(storage, root, bucket):
     (root / "b/images/14").touch()
-    for use in (storage.open, storage.head, storage.delete):
+    for operation in (storage.open, storage.head, storage.delete):
         with pytest.raises(ImageNotFound):
-            use(bucket, IMAGE)
+            operation(bucket, IMAGE)
     storage.delete_many(bucket, [IMAGE])
     assert list(storage.list_keys(bucket, Kind.IMAGE)) == []
     with pytest.raises(StorageUnavailable):
@@ -354,7 +354,7 @@ def test_a_root_that_is_a_file_is_unavailable(tmp_path):
 
 def test_a_storage_without_its_root_is_unavailable(storage, root, bucket):
     shutil.rmtree(root)
-    for use in (
+    for operation in (
         storage.check,
         storage.list_buckets,
         storage.sweep,
@@ -367,7 +367,7 @@ def test_a_storage_without_its_root_is_unavailable(storage, root, bucket):
         lambda: storage.delete_bucket(bucket),
     ):
         with pytest.raises(StorageUnavailable):
-            use()
+            operation()
     assert not root.exists()
 
 
@@ -375,10 +375,14 @@ def test_an_empty_root_is_unavailable_and_logged(storage, root, bucket, caplog):
     """An unmount leaves an empty root. The records must not seem to be deleted."""
     root.rename(root.with_name("moved"))
     root.mkdir()
-    for use in (storage.list_buckets, lambda: storage.open(bucket, IMAGE), lambda: storage.put(bucket, IMAGE, DRAFT, [b"payload"])):
+    for operation in (
+        storage.list_buckets,
+        lambda: storage.open(bucket, IMAGE),
+        lambda: storage.put(bucket, IMAGE, DRAFT, [b"payload"]),
+    ):
         caplog.clear()
         with pytest.raises(StorageUnavailable):
-            use()
+            operation()
         assert str(root) in caplog.text
 
 
@@ -437,7 +441,7 @@ def test_a_read_only_disk_is_unavailable_for_writing_but_can_be_read(small_disk)
     storage.put("b", IMAGE, DRAFT, [b"payload"])
     for options in (["--bind", small_disk], ["-o", "remount,ro,bind"]):  # a bind mount, because the first mount is open for writing
         subprocess.run(["mount", *options, small_disk], check=True)
-    for use in (
+    for operation in (
         storage.check,
         lambda: storage.put("b", IMAGE, DRAFT, [b"new"]),
         lambda: storage.delete("b", IMAGE),
@@ -447,7 +451,7 @@ def test_a_read_only_disk_is_unavailable_for_writing_but_can_be_read(small_disk)
         lambda: DiskStorage(str(small_disk)),
     ):
         with pytest.raises(StorageUnavailable):
-            use()
+            operation()
     assert read(storage.open("b", IMAGE)) == b"payload"
 
 

@@ -188,7 +188,7 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("sent", [0, 5, len(RECORD) - 1], ids=["nothing", "some bytes", "all but a byte"])
+@pytest.mark.parametrize("sent", [0, 5, len(RECORD) - 1], ids=["nothing", "some bytes", "all but one byte"])
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("operation", ["open", "preview"])
 def test_a_truncated_record_is_an_error(s3, short_timeout_storage, operation, name, sent):
