@@ -20,17 +20,17 @@ from luna_image_store.commands.verify.command import verify
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="luna-image-store")
 def main() -> None:
-    """Keep pictures and objects in buckets, behind HTTP.
+    """Store images and objects in buckets, and serve them by HTTP.
 
-    Settings come from a TOML file, and from environment variables LUNA_IMAGE_STORE__SECTION__KEY, which win.
+    Settings are read from a TOML file. Environment variables LUNA_IMAGE_STORE__SECTION__KEY override it.
     """
 
 
 @main.command()
 @CONFIG_OPTION
-@click.option("--check", is_flag=True, help="Check the settings and the storage, and exit; with an error where they are invalid.")
+@click.option("--check", is_flag=True, help="Check the settings and the storage, and exit; with an error if they are invalid.")
 def serve(path: str | None, check: bool) -> None:
-    """Serve requests until stopped. SIGHUP takes new settings into use, SIGTERM ends after running requests."""
+    """Serve requests until stopped. SIGHUP reloads the settings, SIGTERM stops after running requests."""
     from luna_image_store.server.application import check_start, run
 
     if check:
@@ -45,9 +45,9 @@ def serve(path: str | None, check: bool) -> None:
 @click.option("--show", is_flag=True, help="Print each setting on a line, with the source of its value.")
 @CONFIG_OPTION
 def config(check: bool, show: bool, path: str | None) -> None:
-    """Print the settings in effect as JSON, secrets masked.
+    """Print the settings in effect as JSON, with masked secrets.
 
-    Exit codes: 0 settings valid. 2 settings invalid; the error is on stderr.
+    Exit codes: 0 the settings are valid. 2 the settings are invalid; stderr has the error.
     """
     from luna_image_store.imaging.pillow import pillow_problem
     from luna_image_store.settings import SettingsError, load, masked, origins
@@ -55,9 +55,9 @@ def config(check: bool, show: bool, path: str | None) -> None:
     try:
         settings = load(path)
     except SettingsError as ex:
-        _refuse(str(ex))
-    if check and (fault := pillow_problem(settings.images.allow_plain_pillow)):
-        _refuse(fault)
+        _exit_with_error(str(ex))
+    if check and (problem := pillow_problem(settings.images.allow_plain_pillow)):
+        _exit_with_error(problem)
     if show:
         click.echo(_with_origins(masked(settings), origins(path)))
     elif not check:
@@ -66,8 +66,8 @@ def config(check: bool, show: bool, path: str | None) -> None:
         click.echo("OK")
 
 
-def _refuse(fault: str) -> NoReturn:
-    click.echo(f"luna-image-store: {fault}", err=True)
+def _exit_with_error(message: str) -> NoReturn:
+    click.echo(f"luna-image-store: {message}", err=True)
     sys.exit(2)
 
 

@@ -1,1 +1,1 @@
-"""The tools of the command: they work on a storage directly, beside the service or without it."""
+"""Commands that work directly on a storage. The service may run or not."""

@@ -1,4 +1,4 @@
-"""Going through what a storage lists: to the end, whatever of it can't be listed."""
+"""Listing of a bucket. A listing that fails ends early and is reported."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -6,13 +6,13 @@ from typing import TypeVar
 from luna_image_store.commands.report import Report
 from luna_image_store.errors import BucketNotFound, ServiceError
 
-Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 
-def listed(bucket: str, found: Iterator[Found], report: Report | None = None) -> Iterator[Found]:
-    """Pass on what is listed of a bucket, and report where it is not all. A bucket that was deleted meanwhile has no more."""
+def list_all(bucket: str, listing: Iterator[Item], report: Report | None = None) -> Iterator[Item]:
+    """Yield the items of a listing. Report an incomplete listing, unless the bucket was deleted in the meantime."""
     try:
-        yield from found
+        yield from listing
     except BucketNotFound:
         pass
     except ServiceError as ex:

@@ -1,8 +1,8 @@
-"""The options that commands share."""
+"""Options that several commands have."""
 
 import click
 
-PER_CORE = 8  # records at the same time: they wait most of the time
+PER_CORE = 8  # records at the same time; most of the time they wait for disk or S3
 
 CONFIG_OPTION = click.option(
     "--config",

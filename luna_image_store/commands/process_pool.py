@@ -1,7 +1,7 @@
-"""Processes that work in parallel, each with threads: Python computes on one core per process, and records wait for disk or S3.
+"""Worker processes with threads: Python computes on one core per process, and threads wait for disk or S3.
 
-They are fed batch by batch, never far ahead, so that memory stays flat. They end with the process that started them, however
-that ends, and leave Ctrl+C to it.
+The pool submits few batches ahead, so that memory does not grow. Worker processes end with their parent process, even if it is
+killed. They ignore Ctrl+C; the parent handles it.
 """
 
 import os
@@ -20,37 +20,37 @@ from luna_image_store import concurrency
 from luna_image_store.errors import StorageUnavailable
 from luna_image_store.settings import SettingsError
 
-PER_THREAD = 8  # items of a batch: enough to hide what it costs to hand them over, few enough to end soon
-AHEAD = 3  # batches per process that wait for their turn, or are done before it
+PER_THREAD = 8  # items of a batch for each thread: enough to hide the cost of the transfer, few enough to finish soon
+AHEAD = 3  # batches per process that are waiting, or finished before an earlier one
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Work = Callable[[list[Item]], Result]
 
-_made: Callable[[], Work[Any, Any]]  # gives the function of this process
+_get_work: Callable[[], Work[Any, Any]]  # returns the function of this process for a batch
 
 
 @dataclass(frozen=True)
 class ProcessPool(Generic[Item, Result]):
-    """What works, on `parallel` items at once: `make(threads, *arguments)` gives each process its function for a batch."""
+    """Processes `parallel` items at the same time. Each process calls `make(threads, *arguments)` for its function for a batch."""
 
     make: Callable[..., Work[Item, Result]]
     arguments: tuple[Any, ...]
     parallel: int
 
     def results(self, items: Iterable[Item]) -> Iterator[Result]:
-        """Give the result of each batch, in order. On Ctrl+C those that were begun still come."""
+        """Yield the result of each batch, in order. On Ctrl+C, yield the results of running batches before the exception."""
         processes = min(self.parallel, concurrency.cores())
         threads = -(-self.parallel // processes)
-        pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, (self.make, threads, *self.arguments))
+        pool = ProcessPoolExecutor(processes, get_context("spawn"), _initialize, (self.make, threads, *self.arguments))
         running: deque[Future[Result]] = deque()
         try:
             for batch in _batches(items, PER_THREAD * threads):
-                running.append(_submitted(pool, batch))
+                running.append(_submit(pool, batch))
                 if len(running) > AHEAD * processes:
-                    yield _first(running)
+                    yield _pop_first(running)
             while running:
-                yield _first(running)
+                yield _pop_first(running)
         except KeyboardInterrupt:
             yield from [future.result() for future in running if not future.cancel()]
             raise
@@ -58,33 +58,33 @@ class ProcessPool(Generic[Item, Result]):
             pool.shutdown(cancel_futures=True)
 
 
-def _submitted(pool: ProcessPoolExecutor, batch: list[Any]) -> "Future[Any]":
-    """Hand over a batch. The process that may be started for it inherits the mask: Ctrl+C can't end it before `_begin`."""
+def _submit(pool: ProcessPoolExecutor, batch: list[Any]) -> "Future[Any]":
+    """Submit a batch. A process that is started for it inherits the signal mask: Ctrl+C cannot end it before `_initialize`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return pool.submit(_do, batch)
+        return pool.submit(_process, batch)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _first(running: deque[Future[Result]]) -> Result:
+def _pop_first(running: deque[Future[Result]]) -> Result:
     result = running[0].result()
     running.popleft()
     return result
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
         yield batch
 
 
-def _begin(make: Callable[..., Work[Any, Any]], *arguments: Any) -> None:
-    """Prepare this process. Its function is made with the first batch, where it may fail like a batch."""
-    global _made
+def _initialize(make: Callable[..., Work[Any, Any]], *arguments: Any) -> None:
+    """Prepare this process. The first batch makes its function, so that an error in it is an error of the batch."""
+    global _get_work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    _made = cache(partial(make, *arguments))
+    _get_work = cache(partial(make, *arguments))
 
 
 def _end_with_parent() -> None:
@@ -93,9 +93,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(batch: list[Any]) -> Any:
+def _process(batch: list[Any]) -> Any:
     try:
-        work = _made()
-    except SettingsError as ex:  # they were good enough for the process that started this one
+        work = _get_work()
+    except SettingsError as ex:  # the settings were valid in the parent process
         raise StorageUnavailable(str(ex)) from ex
     return work(batch)

@@ -1,6 +1,6 @@
-"""What a tool tells, on standard output: a line for each thing that somebody should look at, and a summary at the end.
+"""Output of a command on standard output: a line for each finding, and a summary at the end.
 
-For people it is text; for programs a JSON object on each line, of which the last has the one key `summary`.
+Lines are text, or JSON objects with --json. The last object has only the key `summary`.
 """
 
 import json
@@ -13,35 +13,35 @@ from luna_image_store.errors import ServiceError
 
 
 def reason(ex: ServiceError) -> str:
-    """Say what went wrong, with the words of the system."""
+    """Return the description of an error and its cause, such as an error of the operating system."""
     return f"{ex.spec.desc}: {ex.__cause__ or ex}"
 
 
 class Report:
-    """Tells of what was found."""
+    """Prints findings and a summary."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.is_whole = True  # all that was to be listed was listed
+        self.is_complete = True  # all records could be listed
 
     def finding(self, place: str, problem: str, **fields: object) -> None:
-        """Tell of one thing. `place` is for people, and may be any name of a file; programs get the problem and the fields."""
-        shown = place if place.isprintable() else repr(place)
-        self._write(json.dumps({"problem": problem, **fields}) if self.as_json else f"{shown}: {problem}")
+        """Print a finding: text has `place`, which may be any file name, and the problem; JSON has the problem and the fields."""
+        printable = place if place.isprintable() else repr(place)
+        self._write(json.dumps({"problem": problem, **fields}) if self.as_json else f"{printable}: {problem}")
 
     def unlisted(self, bucket: str, ex: ServiceError) -> None:
-        """Tell that not all of a bucket can be listed."""
-        self.is_whole = False
-        self.finding(bucket, f"not all of it can be listed: {reason(ex)}", bucket=bucket, state="unlisted")
+        """Print that the listing of a bucket is incomplete."""
+        self.is_complete = False
+        self.finding(bucket, f"cannot list all records: {reason(ex)}", bucket=bucket, state="unlisted")
 
     def row(self, values: Mapping[str, object]) -> None:
-        """Tell of one thing that is as it should be."""
+        """Print a row of values."""
         self._write(json.dumps(values) if self.as_json else "  ".join(f"{key}={value}" for key, value in values.items()))
 
     def summary(self, values: Mapping[str, object]) -> None:
-        """Tell how it went."""
+        """Print the summary."""
         self._write(json.dumps({"summary": values}) if self.as_json else "\n".join(f"{key}: {values[key]}" for key in values))
 
     def _write(self, text: str) -> None:
-        tqdm.write(text)  # above the bar, if there is one
-        sys.stdout.flush()  # who reads it through a pipe sees it at once
+        tqdm.write(text)  # prints above the progress bar
+        sys.stdout.flush()  # a reader of a pipe receives each line at once

@@ -1,4 +1,4 @@
-"""Where a tool reads from and writes to: the storage of a settings file, or `disk:PATH`."""
+"""Storages of a command: the storage of a settings file, or `disk:PATH`."""
 
 import logging
 import os
@@ -16,9 +16,9 @@ ON_DISK = "disk:"
 
 
 def load_target(side: str, place: str) -> Settings:
-    """Load the settings of a side, SRC or DST, or raise SettingsError.
+    """Load the settings of a side, SRC or DST. Raise SettingsError if they are invalid.
 
-    The variables of the environment are those of the side: what is meant for a service could not tell the two apart.
+    Each side has its own environment variables, because the variables of a service do not distinguish the sides.
     """
     if not place:
         raise SettingsError(f"{side} is empty: give a settings file or disk:PATH")
@@ -31,9 +31,9 @@ def load_target(side: str, place: str) -> Settings:
 
 
 def open_storage(settings: Settings, threads: int, read_only: bool = False) -> Storage:
-    """Open a storage for so many threads; one that is only read is left as it is.
+    """Open a storage for a number of threads. With `read_only`, change nothing in it.
 
-    What goes wrong there is told by the tool, so nothing is logged.
+    Log nothing, because the command reports the errors.
     """
     logging.getLogger("luna_image_store").setLevel(logging.CRITICAL)
     os.umask(FILE_MASK)
@@ -41,28 +41,28 @@ def open_storage(settings: Settings, threads: int, read_only: bool = False) -> S
 
 
 def check_exists(settings: Settings) -> None:
-    """Refuse a directory that is missing: to open the storage would make it."""
+    """Raise SettingsError if the directory does not exist. Opening the storage would create it."""
     if not is_on_s3(settings) and not os.path.isdir(path := _path(settings)):
         raise SettingsError(f"LOCAL_STORAGE.PATH: {path} is not a directory")
 
 
 def check_writable(settings: Settings) -> None:
-    """Refuse to write files that the owner of the directory, as whom the service runs, could neither read nor remove."""
+    """Raise SettingsError if the service could not read or delete new files: it runs as the owner of the directory."""
     check_exists(settings)
     if not is_on_s3(settings) and (owner := os.stat(path := _path(settings)).st_uid) != os.geteuid():
         raise SettingsError(f"LOCAL_STORAGE.PATH: {path} belongs to another user: run this command as the user with id {owner}")
 
 
 def choose_buckets(storage: Storage, named: tuple[str, ...]) -> list[str]:
-    """List the buckets that are named, all if none is; raise SettingsError for one that is missing."""
-    there = storage.list_buckets()
-    if missing := sorted(set(named) - set(there)):
+    """Return the named buckets, or all buckets if `named` is empty. Raise SettingsError if one does not exist."""
+    existing = storage.list_buckets()
+    if missing := sorted(set(named) - set(existing)):
         raise SettingsError(f"no such bucket: {', '.join(missing)}")
-    return sorted(set(named)) or there
+    return sorted(set(named)) or existing
 
 
-def name_of(settings: Settings) -> Mapping[str, Any]:
-    """Tell which storage it is; the same for the same one."""
+def storage_identity(settings: Settings) -> Mapping[str, Any]:
+    """Return the settings that identify a storage: equal for the same storage."""
     if is_on_s3(settings):
         return {key: getattr(settings.s3, key) for key in ("endpoint_url", "region", "access_key_id")}
     return {"PATH": os.path.realpath(_path(settings))}

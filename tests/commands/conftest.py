@@ -5,8 +5,8 @@ import pytest
 
 
 @pytest.fixture
-def process():
-    """Put back what the tools settle for their whole process."""
+def restored_process():
+    """Restore the umask and the log level, which commands set for their process."""
     mask, logger = os.umask(0o022), logging.getLogger("luna_image_store")
     level = logger.level
     yield

@@ -14,11 +14,11 @@ KEYS = [Key(Kind.OBJECT, str(UUID(int=number, version=4))) for number in range(4
 
 @pytest.fixture
 def sides(tmp_path):
-    """Give two storages with a bucket."""
-    made = [DiskStorage(str(tmp_path / name)) for name in ("source", "target")]
-    for storage in made:
+    """Return two storages with a bucket."""
+    storages = [DiskStorage(str(tmp_path / name)) for name in ("source", "target")]
+    for storage in storages:
         storage.create_bucket("faces")
-    return made
+    return storages
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def settings(tmp_path):
     return [targets.load_target("SRC", f"disk:{tmp_path}/{name}") for name in ("source", "target")]
 
 
-@pytest.mark.usefixtures("process")
-def test_what_was_saved_at_the_destination_since_it_was_listed_stays(sides, settings):
+@pytest.mark.usefixtures("restored_process")
+def test_record_saved_at_the_destination_after_the_listing_is_not_replaced(sides, settings):
     source, target = sides
     source.put("faces", KEYS[0], NewRecord("text/plain"), [b"old"])
     time.sleep(0.01)
@@ -39,15 +39,15 @@ def test_what_was_saved_at_the_destination_since_it_was_listed_stays(sides, sett
     assert target.open("faces", KEYS[0]).payload.data == b"new"
 
 
-@pytest.mark.usefixtures("process")
+@pytest.mark.usefixtures("restored_process")
 @pytest.mark.parametrize(
-    "options", [MigrateOptions(), MigrateOptions(since=1), MigrateOptions(is_dry=True)], ids=["all", "since", "dry"]
+    "options", [MigrateOptions(), MigrateOptions(since=1), MigrateOptions(dry_run=True)], ids=["all", "since", "dry-run"]
 )
-def test_a_record_that_can_not_be_looked_up_keeps_no_other_from_being_moved(tmp_path, sides, settings, options):
+def test_unreadable_record_does_not_prevent_copies_of_others(tmp_path, sides, settings, options):
     for key in KEYS:
         sides[0].put("faces", key, NewRecord("text/plain"), [b"text"])
     path = tmp_path / "source/faces/objects" / KEYS[1].id[:2] / KEYS[1].id
     path.unlink()
-    path.symlink_to(path)  # to open it fails even for root
+    path.symlink_to(path)  # opening it fails even for root
     outcomes = RecordCopier(2, *settings, options)([ListedRecord("faces", key, True, True) for key in KEYS])
     assert [outcome.state for outcome in outcomes] == [CopyState.COPIED, CopyState.FAILED, CopyState.COPIED, CopyState.COPIED]

@@ -1,4 +1,4 @@
-"""Commands work on a storage: they load neither the web application nor its libraries."""
+"""Commands that work on a storage do not import the web application or its libraries."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ main()
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_a_command_loads_nothing_of_the_web(tmp_path, arguments):
+def test_command_does_not_import_the_web_application(tmp_path, arguments):
     DiskStorage(str(tmp_path / "storage")).create_bucket("faces")
     for name in ("in", "target"):
         (tmp_path / name).mkdir()
@@ -38,8 +38,8 @@ def test_a_command_loads_nothing_of_the_web(tmp_path, arguments):
     )
     command = (sys.executable, "-c", PROGRAM, *(argument.format(folder=tmp_path) for argument in arguments))
     environment = {"LUNA_IMAGE_STORE_CONFIG": str(tmp_path / "settings.toml")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    loaded = done.stdout.rpartition("loaded:")[2].split()
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    loaded = result.stdout.rpartition("loaded:")[2].split()
     assert "luna_image_store.cli" in loaded
     assert set(loaded).isdisjoint(WEB)

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from luna_image_store.commands.import_.result_csv import ImportRow, continued
+from luna_image_store.commands.import_.result_csv import ImportRow, open_result_file
 from luna_image_store.settings import SettingsError
 
 ID = "141d2706-8baf-433b-82eb-8c7fada847da"
@@ -11,67 +11,67 @@ NAMES = ("a.jpg", 'with, "quotes"\r\nand lines.jpg', "schön.jpg", os.fsdecode(b
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "table.csv"
+    return tmp_path / "result.csv"
 
 
 @pytest.fixture
-def whole(path):
-    with continued(str(path), "pictures") as table:
-        table.add([ImportRow(name, "pictures", ID) for name in NAMES])
+def complete(path):
+    with open_result_file(str(path), "photos") as results:
+        results.add([ImportRow(name, "photos", ID) for name in NAMES])
     return path.read_bytes()
 
 
-def done(path, bucket="pictures"):
-    with continued(str(path), bucket) as table:
-        return table.done
+def done(path, bucket="photos"):
+    with open_result_file(str(path), bucket) as results:
+        return results.done
 
 
-def test_files_that_have_an_id_are_done(whole, path):
+def test_files_with_an_id_are_done(complete, path):
     assert done(path) == set(NAMES)
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == complete
 
 
-def test_failures_are_left_out_when_it_goes_on(path):
-    with continued(str(path), "pictures") as table:
-        table.add([ImportRow("bad.jpg", "pictures", "", "18002", "not a picture"), ImportRow("good.jpg", "pictures", ID)])
+def test_failed_rows_are_removed_when_the_import_continues(path):
+    with open_result_file(str(path), "photos") as results:
+        results.add([ImportRow("bad.jpg", "photos", "", "18002", "not an image"), ImportRow("good.jpg", "photos", ID)])
     assert done(path) == {"good.jpg"}
     assert b"bad.jpg" not in path.read_bytes()
 
 
-def test_wherever_it_was_cut_off_each_whole_row_counts_and_no_other(whole, path):
+def test_only_complete_rows_of_a_truncated_file_are_done(complete, path):
     names = [*NAMES]
-    for length in reversed(range(len(whole))):
-        path.write_bytes(whole[:length])
+    for length in reversed(range(len(complete))):
+        path.write_bytes(complete[:length])
         try:
-            found = done(path)
-        except SettingsError:  # within the header
+            names_done = done(path)
+        except SettingsError:  # the header is incomplete
             assert length < len(b"file,bucket,image_id,error_code,error")
             continue
-        assert found in (set(names), set(names[:-1]))
-        names = [name for name in names if name in found]
+        assert names_done in (set(names), set(names[:-1]))
+        names = [name for name in names if name in names_done]
     assert names == []
 
 
-def test_a_table_is_never_less_than_it_was_while_it_is_written_anew(whole, path):
-    with continued(str(path), "pictures"):
-        assert path.read_bytes() == whole
+def test_all_rows_are_in_the_file_when_it_is_rewritten(complete, path):
+    with open_result_file(str(path), "photos"):
+        assert path.read_bytes() == complete
 
 
-@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0", b"a,b,c\r\n", b"x" * 200_000])
-def test_a_file_that_is_no_table_is_refused_and_left_as_it_is(path, content):
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0", b"a,b,c\r\n", b"x" * 200_000], ids=["jpeg", "other-csv", "large"])
+def test_other_file_is_refused_and_not_changed(path, content):
     path.write_bytes(content)
-    with pytest.raises(SettingsError, match=r"table\.csv"):
+    with pytest.raises(SettingsError, match=r"result\.csv"):
         done(path)
     assert path.read_bytes() == content
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_the_table_of_another_bucket_is_refused(whole, path):
-    with pytest.raises(SettingsError, match="into bucket pictures"):
+def test_result_file_of_another_bucket_is_refused(complete, path):
+    with pytest.raises(SettingsError, match="into bucket photos"):
         done(path, "others")
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == complete
 
 
-def test_a_place_that_can_not_be_written_is_named():
-    with pytest.raises(SettingsError, match=r"/dev/null/table\.csv"):
-        done("/dev/null/table.csv")
+def test_error_names_a_path_that_is_not_writable():
+    with pytest.raises(SettingsError, match=r"/dev/null/result\.csv"):
+        done("/dev/null/result.csv")

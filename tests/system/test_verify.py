@@ -121,8 +121,8 @@ def test_what_is_sound_but_can_not_be_decoded_is_found_with_deep(service: Servic
         code, summary, findings = verify(service, "--deep", *options)
         assert (code, summary["damaged"]) == (1, 2)
         assert {finding["id"]: finding["problem"] for finding in findings} == {
-            image_id: "damaged: the payload can't be decoded",
-            zip_id: "damaged: the payload is not what its type says: application/zip",
+            image_id: "damaged: the payload cannot be decoded",
+            zip_id: "damaged: the payload does not match its content type: application/zip",
         }
 
 

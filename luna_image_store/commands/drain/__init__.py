@@ -1,1 +1,1 @@
-"""Makes balancers turn away from a service before it stops."""
+"""Stops the requests of load balancers before the service stops."""

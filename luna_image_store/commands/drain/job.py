@@ -1,4 +1,4 @@
-"""The file that says that a service drains."""
+"""Creates and removes the drain file."""
 
 import time
 from pathlib import Path
@@ -7,7 +7,7 @@ from luna_image_store.settings import SettingsError, load
 
 
 def run(path: str | None, seconds: float | None, cancel: bool) -> bool:
-    """Make the file and wait for `seconds`, or remove it; raise SettingsError where that fails."""
+    """Create the file and wait for `seconds`, or remove it. Raise SettingsError if this fails."""
     http = load(path).http
     file = Path(http.drain_file)
     try:

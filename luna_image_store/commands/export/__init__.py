@@ -1,1 +1,1 @@
-"""Writes the records of a bucket to files."""
+"""Writes the payloads of a bucket to files."""

@@ -14,11 +14,12 @@ from luna_image_store.concurrency import cores
 @PARALLEL_OPTION
 @JSON_OPTION
 def export(folder: str, bucket: str, previews: bool, path: str | None, parallel: int | None, as_json: bool) -> None:
-    """Write all pictures and objects of a bucket to files below DIR, with an index of them, index.jsonl.
+    """Write all images and objects of a bucket to files below DIR. Write a list of them to index.jsonl.
 
-    What is there already is not written again. So it may be interrupted and run again. Nothing is removed from DIR.
+    Files that are up to date are skipped, so you can interrupt the command and run it again. It deletes nothing from DIR.
 
-    Exit codes: 0 all is written. 1 something is damaged or failed. 2 the arguments or settings are invalid. 130 interrupted.
+    Exit codes: 0 all records are written. 1 a record is damaged or failed. 2 the arguments or settings are invalid.
+    130 interrupted.
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.export.job import Export

@@ -1,7 +1,7 @@
-"""What the processes of `export` do with the records that they are given.
+"""Worker processes of `export`: write records to files.
 
-A file gets its name when it is whole, and the time when its record was saved. So one that is there with the length and the
-time of the record is that record, and is not written again.
+A file gets its name when it is complete. Its modification time is the time when its record was saved. So a file with the length
+and the time of the record is up to date, and is not written again.
 """
 
 import os
@@ -21,27 +21,27 @@ from luna_image_store.storage.base import Key, Kind, Storage, StoredRecord
 from luna_image_store.storage.record import BadRecord, Index
 
 OTHER_ENDING = "bin"
-STARTS = 3  # of a record that is replaced while it is written out
-CLOCK_STEP = 0.001  # seconds: records and most file systems keep milliseconds at least
+MAX_ATTEMPTS = 3  # for a record that clients replace during the export
+CLOCK_STEP = 0.001  # seconds: records and most file systems store milliseconds or finer
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What became of a record: its line in the index, or why it has none."""
+    """Result of one record: its line in the index, or a problem. Both are empty if the record was deleted."""
 
     key: Key
     line: Mapping[str, Any] = field(default_factory=dict)
     is_new: bool = False
-    fault: str = ""
+    problem: str = ""
 
 
 class RecordExporter:
-    """Writes records out as files."""
+    """Writes records to files."""
 
     def __init__(
         self, threads: int, settings: Settings, bucket: str, folder: str, with_previews: bool, storage: Storage | None = None
     ) -> None:
-        """Take `storage`, or else open the one that the settings name."""
+        """Use `storage`, or open the storage of the settings."""
         self._storage = storage or targets.open_storage(settings, threads, read_only=True)
         self._threads = ThreadPoolExecutor(threads)
         self._bucket, self._folder, self._with_previews = bucket, folder, with_previews
@@ -52,23 +52,23 @@ class RecordExporter:
 
     def _export(self, key: Key) -> Exported:
         try:
-            index = self._storage.head(self._bucket, key) if self._may_be_there(key) else None
-            is_new = index is None or not self._is_there(key, index)
+            index = self._storage.head(self._bucket, key) if self._has_file(key) else None
+            is_new = index is None or not self._is_up_to_date(key, index)
             if index is None or is_new:
                 index = self._write(key)
             return Exported(key, self._line(key, index), is_new)
         except RecordNotFound:  # deleted since it was listed
             return Exported(key)
         except ServiceError as ex:
-            return Exported(key, fault=reason(ex))
+            return Exported(key, problem=reason(ex))
         except (BadRecord, OSError) as ex:
-            return Exported(key, fault=str(ex))
+            return Exported(key, problem=str(ex))
 
-    def _may_be_there(self, key: Key) -> bool:
+    def _has_file(self, key: Key) -> bool:
         endings = ("jpg",) if key.kind is Kind.IMAGE else (*OBJECT_ENDINGS.values(), OTHER_ENDING)
         return any(os.path.exists(f"{self._stem(key)}.{ending}") for ending in endings)
 
-    def _is_there(self, key: Key, index: Index) -> bool:
+    def _is_up_to_date(self, key: Key, index: Index) -> bool:
         try:
             status = os.stat(self._path(key, index))
         except FileNotFoundError:
@@ -77,25 +77,25 @@ class RecordExporter:
         return is_same and all(map(os.path.exists, self._preview_paths(key, index).values()))
 
     def _write(self, key: Key) -> Index:
-        """Write a record; start again where it is replaced meanwhile."""
-        for _ in range(STARTS):
+        """Write a record. Start again if a client replaces it in the meantime."""
+        for _ in range(MAX_ATTEMPTS):
             if index := self._write_one_version(key):
                 return index
-        raise BadRecord("it is replaced again and again")
+        raise BadRecord(f"the record was replaced during {MAX_ATTEMPTS} attempts to export it")
 
     def _write_one_version(self, key: Key) -> Index | None:
-        """Write a record; its own file comes last, after its previews, and not if one of these is another version's."""
+        """Write the previews, then the payload. Return None if a preview belongs to another version of the record."""
         stored = self._storage.open(self._bucket, key)
         index, path = stored.index, self._path(key, stored.index)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        for size, place in self._preview_paths(key, index).items():
-            seen, preview = self._storage.preview(self._bucket, key, size)
-            if seen != index:
+        for size, preview_path in self._preview_paths(key, index).items():
+            preview_index, preview = self._storage.preview(self._bucket, key, size)
+            if preview_index != index:
                 stored.payload.close()
                 return None
-            if preview:  # a damaged one is none
-                _write_file(place, (preview,), index.created)
-        _write_file(path, _checked(stored), index.created)
+            if preview:  # None: it is damaged
+                _write_file(preview_path, (preview,), index.created)
+        _write_file(path, _read_checked(stored), index.created)
         return index
 
     def _line(self, key: Key, index: Index) -> dict[str, Any]:
@@ -125,8 +125,8 @@ class RecordExporter:
         return os.path.join(self._folder, key.kind.folder, key.id[:2], key.id)
 
 
-def _checked(stored: StoredRecord) -> Iterator[bytes]:
-    """Read a payload, and raise BadRecord at its end where it is not what was stored."""
+def _read_checked(stored: StoredRecord) -> Iterator[bytes]:
+    """Yield the chunks of a payload. Raise BadRecord after the last chunk if the CRC is wrong."""
     crc = 0
     for chunk in stored.payload.chunks():
         crc = crc32(chunk, crc)
@@ -136,7 +136,7 @@ def _checked(stored: StoredRecord) -> Iterator[bytes]:
 
 
 def _write_file(path: str, chunks: Iterable[bytes], created: float) -> None:
-    """Write a file in one step."""
+    """Write a file under a temporary name, sync it and rename it."""
     part = f"{path}.part"
     try:
         with open(part, "wb") as file:

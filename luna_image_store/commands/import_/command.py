@@ -6,7 +6,7 @@ from luna_image_store.commands.options import CONFIG_OPTION, JSON_OPTION
 from luna_image_store.concurrency import cores
 from luna_image_store.storage.base import is_id
 
-PER_CORE = 4  # at the same time: images are rendered too
+PER_CORE = 4  # images at the same time; fewer than in other commands, because rendering needs the CPU
 
 
 def _account(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -40,12 +40,13 @@ def import_(
     parallel: int | None,
     as_json: bool,
 ) -> None:
-    """Store all pictures below DIR in a bucket, and write a CSV of file and id.
+    """Store all images below DIR in a bucket. Write the id of each file to a CSV, the result file.
 
-    Each file is taken as by a PUT: converted, with previews, within the limits of the settings. What can't be taken has a row
-    too, with the error. With a CSV that is there already it goes on where that ends, and tries again what failed.
+    Each file is processed like a PUT: other formats are converted to JPEG, previews are rendered, and the limits of the settings
+    apply. A file that fails has a row with the error. If the result file exists, files with an id are skipped, and failed files
+    are tried again.
 
-    Exit codes: 0 all files are taken. 1 some are not. 2 the arguments or settings are invalid. 130 interrupted.
+    Exit codes: 0 all files are stored. 1 a file failed. 2 the arguments or settings are invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.import_.job import Import
@@ -53,8 +54,8 @@ def import_(
     from luna_image_store.settings import load
 
     def run() -> bool:
-        at_once = parallel or PER_CORE * cores()
-        work = Import(load(path), folder, bucket, account_id, create_bucket, table or f"import-{bucket}.csv", at_once)
-        return work.run(Report(as_json))
+        result_file = table or f"import-{bucket}.csv"
+        job = Import(load(path), folder, bucket, account_id, create_bucket, result_file, parallel or PER_CORE * cores())
+        return job.run(Report(as_json))
 
     exit_codes.run(run)

@@ -1,7 +1,7 @@
-"""What the processes of `import` do with the files that they are given.
+"""Worker processes of `import`: store files as images.
 
-An id is made from bucket, account, name and bytes. So a picture that was stored just before a kill, and has no row yet, gets
-the same id again; and an import never takes the place of a picture with other bytes.
+The id is computed from bucket, account, name and bytes. So an image that was stored just before a kill, and has no row yet, gets
+the same id again. An import never replaces an image of a file with other bytes.
 """
 
 import os
@@ -17,26 +17,26 @@ from luna_image_store.errors import BodyEmpty, PayloadTooLarge, ServiceError
 from luna_image_store.services import ImageService, render_settings
 from luna_image_store.settings import Settings
 
-IMPORTED = UUID("7c0ffc9b-5a0e-4f5b-9a37-0f4f5f4d6a21")  # the name space of the ids of imports; any would do, if it stays
-DECODES = 1  # in each process: there is one per core
+NAMESPACE = UUID("7c0ffc9b-5a0e-4f5b-9a37-0f4f5f4d6a21")  # random; it must not change, or the ids of imports change
+DECODES = 1  # at the same time in each process: there is one process per core
 
 
 class FileImporter:
-    """Stores pictures as a PUT does: converted, with previews, within the limits."""
+    """Stores files as images like a PUT: converts them, renders previews, applies the limits."""
 
     def __init__(self, threads: int, settings: Settings, folder: str, bucket: str, account_id: str | None) -> None:
         self._images = ImageService(targets.open_storage(settings, threads), render_settings(settings.images), DECODES)
-        self._most = settings.images.max_size
+        self._max_size = settings.images.max_size
         self._threads = ThreadPoolExecutor(threads)
         self._folder, self._bucket, self._account_id = folder, bucket, account_id
 
     def __call__(self, files: list[str]) -> list[ImportRow]:
-        """Take the files of a batch."""
-        return list(self._threads.map(self._take, files))
+        """Import the files of a batch."""
+        return list(self._threads.map(self._import, files))
 
-    def _take(self, file: str) -> ImportRow:
+    def _import(self, file: str) -> ImportRow:
         try:
-            data = _read(os.path.join(self._folder, file), self._most)
+            data = _read(os.path.join(self._folder, file), self._max_size)
             image_id = id_of(self._bucket, self._account_id, file, data)
             self._images.replace(self._bucket, image_id, data, self._account_id, {})
         except ServiceError as ex:
@@ -49,21 +49,21 @@ class FileImporter:
 
 
 def id_of(bucket: str, account_id: str | None, file: str, data: bytes) -> str:
-    """Make the id of an imported picture, always the same for the same."""
+    """Return the id of an imported image. Equal arguments have equal ids."""
     digest = sha256(b"\0".join((bucket.encode(), (account_id or "").encode(), os.fsencode(file), b"")))
     digest.update(data)
-    return str(uuid5(IMPORTED, digest.hexdigest()))
+    return str(uuid5(NAMESPACE, digest.hexdigest()))
 
 
-def _read(path: str, most: int) -> bytes:
-    """Read a file, unless it is none, empty, or too large. Opening a pipe must not wait for a writer."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def _read(path: str, max_size: int) -> bytes:
+    """Read a file. Raise PayloadTooLarge, BodyEmpty, or OSError if it is not a regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK: opening a pipe must not wait for a writer
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError("not a file")
-        if status.st_size > most:
-            raise PayloadTooLarge(most)
-        if not (data := file.read(most)):
+            raise OSError("not a regular file")
+        if status.st_size > max_size:
+            raise PayloadTooLarge(max_size)
+        if not (data := file.read(max_size)):
             raise BodyEmpty
         return data

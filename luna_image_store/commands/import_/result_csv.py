@@ -1,6 +1,6 @@
-"""The CSV of an import: a row for each file, with the id that it got, or why it got none.
+"""The result file of an import: a CSV with a row for each file, with its id or its error.
 
-A row is written once its picture is stored. What a kill leaves is read as far as it is whole.
+A row is written after its image is stored. If the process is killed, the next import reads the complete rows.
 """
 
 import csv
@@ -19,7 +19,7 @@ HEADER = ["file", "bucket", "image_id", "error_code", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ImportRow:
-    """What became of a file; the id is empty where it was not taken."""
+    """Result of one file. The id is empty if the file failed."""
 
     file: str
     bucket: str
@@ -28,8 +28,8 @@ class ImportRow:
     error: str = ""
 
 
-class Table:
-    """The rows of one import; `done` has the files that need not be taken again."""
+class ResultFile:
+    """The rows of one import. `done` has the names of the stored files, which are not imported again."""
 
     def __init__(self, file: TextIO, rows: Iterable[list[str]]) -> None:
         self._file = file
@@ -42,7 +42,7 @@ class Table:
         self._sync()
 
     def add(self, rows: Iterable[ImportRow]) -> None:
-        """Write rows, and wait until they have reached the disk."""
+        """Write rows and sync them."""
         self._writer.writerows((row.file, row.bucket, row.image_id, row.error_code, row.error) for row in rows)
         self._sync()
 
@@ -52,31 +52,31 @@ class Table:
 
 
 @contextmanager
-def continued(path: str, bucket: str) -> Iterator[Table]:
-    """Open the table of an import that begins or goes on, or raise SettingsError. Failures are left out: they are tried again."""
+def open_result_file(path: str, bucket: str) -> Iterator[ResultFile]:
+    """Create a result file, or open it without its failed rows. Raise SettingsError if this is impossible."""
     new = f"{path}.new"
     try:
-        with _opened(new, "w") as file:
-            table = Table(file, _taken(path, bucket))
+        with _open(new, "w") as file:
+            results = ResultFile(file, _read_stored(path, bucket))
             os.replace(new, path)
             sync_directory(os.path.dirname(os.path.abspath(path)))
-            yield table
-    except BrokenPipeError:  # of what is told meanwhile
+            yield results
+    except BrokenPipeError:  # from the report to standard output
         raise
     except OSError as ex:
         raise SettingsError(f"cannot write the result file {path}: {ex}") from ex
     except csv.Error as ex:
         raise SettingsError(f"{path} is not the result file of an import: {ex}") from ex
     finally:
-        with suppress(OSError):  # it is there still where the old one was refused
+        with suppress(OSError):  # the new file still exists if the old one was refused
             os.unlink(new)
 
 
-def _taken(path: str, bucket: str) -> Iterator[list[str]]:
-    """Read the rows of the pictures that have been taken. A row that was cut off lacks fields, or a whole id."""
+def _read_stored(path: str, bucket: str) -> Iterator[list[str]]:
+    """Yield the rows of stored images. An incomplete row lacks fields, or has an incomplete id."""
     if not os.path.exists(path):
         return
-    with _opened(path, "r") as file:
+    with _open(path, "r") as file:
         rows = csv.reader(file)
         if (header := next(rows, HEADER)) != HEADER:
             raise SettingsError(f"{path} is not the result file of an import: it begins with {','.join(header)!r}")
@@ -87,6 +87,6 @@ def _taken(path: str, bucket: str) -> Iterator[list[str]]:
                 yield row
 
 
-def _opened(path: str, mode: str) -> Any:
-    """Open a file of rows; names that are not UTF-8 pass through as they are."""
+def _open(path: str, mode: str) -> Any:
+    """Open a result file. File names that are not valid UTF-8 are preserved."""
     return open(path, mode, encoding="utf-8", errors="surrogateescape", newline="")

@@ -9,11 +9,11 @@ from luna_image_store.concurrency import cores
 
 
 def _time(context: click.Context, parameter: click.Parameter, text: str | None) -> float:
-    """Read a time with or without a zone; without one it is the local time."""
+    """Parse a time. Without a time zone it is local time."""
     try:
         return datetime.fromisoformat(text).timestamp() if text else 0
     except ValueError as ex:
-        raise click.BadParameter(f"{text!r} is no time such as 2026-11-24 or 2026-11-24T03:15:00+01:00") from ex
+        raise click.BadParameter(f"{text!r} is not a time such as 2026-11-24 or 2026-11-24T03:15:00+01:00") from ex
 
 
 @click.command()
@@ -26,7 +26,7 @@ def _time(context: click.Context, parameter: click.Parameter, text: str | None) 
 @click.option(
     "--read-back/--no-read-back",
     default=True,
-    help="Read each copied record back whole and check its checksums, or read its index only.  [default: read back]",
+    help="Read each copied record back completely and check its checksums, or read its index only.  [default: read back]",
 )
 @PARALLEL_OPTION
 @JSON_OPTION
@@ -41,16 +41,16 @@ def migrate(
     parallel: int | None,
     as_json: bool,
 ) -> None:
-    """Move all records from storage SRC to storage DST, byte for byte.
+    """Copy all records from storage SRC to storage DST, byte for byte. SRC is not changed.
 
-    SRC and DST are settings files, or disk:PATH. In place of the environment variables of a service they have
-    LUNA_IMAGE_STORE_SRC__SECTION__KEY and LUNA_IMAGE_STORE_DST__SECTION__KEY, for secrets for example.
+    SRC and DST are settings files, or disk:PATH. The environment variables LUNA_IMAGE_STORE_SRC__SECTION__KEY and
+    LUNA_IMAGE_STORE_DST__SECTION__KEY override their settings, for example for secrets.
 
-    Records that DST has already are skipped. So it may be interrupted, and is run again to go on, or to move what has
-    changed since. SRC stays as it is.
+    Records that DST has already are skipped. Run the command again to continue after an interruption, or to copy records that
+    have changed since.
 
-    Exit codes: 0 all is there. 1 a record is damaged or failed, and was reported. 2 the arguments or settings are invalid.
-    130 interrupted.
+    Exit codes: 0 all records are copied. 1 a record is damaged or failed, and was reported. 2 the arguments or settings are
+    invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes, targets
     from luna_image_store.commands.migrate.copier import MigrateOptions

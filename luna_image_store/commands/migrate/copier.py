@@ -1,7 +1,7 @@
-"""What the processes of `migrate` do with the records that they are given.
+"""Worker processes of `migrate`: compare, copy and delete records.
 
-Nothing is noted of what has been done: the destination tells. A record that is there with the same index (content, owner,
-metadata, time, and the sums of all parts) is not copied again.
+They store no state. A record that the destination has with the same index (content type, owner, metadata, time, and the lengths
+and checksums of all parts) is not copied again.
 """
 
 from collections import deque
@@ -20,12 +20,12 @@ from luna_image_store.settings import Settings
 from luna_image_store.storage.base import Key
 from luna_image_store.storage.record import BadRecord, Index, verify
 
-NEWER = "it is newer at the destination, and stays"
-ANOTHER = "it was written, and something else stands there now"
+NEWER = "the record at the destination is newer, and was not replaced"
+REPLACED = "the record was written, but the destination now has another record"
 
 
 class CopyState(StrEnum):
-    """What became of a record; the value is its name in the summary."""
+    """Result of one record. The value is the key in the summary."""
 
     COPIED = "copied"
     UNCHANGED = "unchanged"
@@ -39,7 +39,7 @@ class CopyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListedRecord:
-    """A record, and on which sides it is listed: here, at the source, and there, at the destination."""
+    """A record in the listing of the source, of the destination, or of both."""
 
     bucket: str
     key: Key
@@ -49,7 +49,7 @@ class ListedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a record; `length` in bytes where it was copied, `detail` where there is something to tell."""
+    """Result of one record. `length`: the copied bytes; `detail`: the text of the finding, if there is one."""
 
     bucket: str
     key: Key
@@ -60,25 +60,25 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class MigrateOptions:
-    """How records are moved; `since` in seconds since 1970."""
+    """Options of the command. `since`: seconds since 1970."""
 
     since: float = 0
-    deletes: bool = False
-    is_dry: bool = False
-    reads_back: bool = True
+    delete: bool = False
+    dry_run: bool = False
+    read_back: bool = True
 
 
 class RecordCopier:
-    """Copies records that are missing or different at the destination, and deletes there what the source does not have."""
+    """Copies records that are missing or different at the destination. Deletes records at the destination that the source lacks."""
 
     def __init__(self, threads: int, source: Settings, destination: Settings, options: MigrateOptions) -> None:
         self._source = targets.open_storage(source, threads, read_only=True)
-        self._destination = targets.open_storage(destination, threads, read_only=options.is_dry)
+        self._destination = targets.open_storage(destination, threads, read_only=options.dry_run)
         self._threads = ThreadPoolExecutor(threads)
         self._options = options
 
     def __call__(self, batch: list[ListedRecord]) -> list[Outcome]:
-        """Move a batch, one bucket after another."""
+        """Process a batch, one bucket after another."""
         outcomes: list[Outcome] = []
         for (bucket, in_source), group in groupby(batch, attrgetter("bucket", "in_source")):
             records = list(group)
@@ -89,39 +89,39 @@ class RecordCopier:
         return outcomes
 
     def _copy_some(self, bucket: str, records: list[ListedRecord]) -> Iterable[Outcome]:
-        """Compare what both sides have; for the rest, reading tells all, unless nothing or only some of it shall be copied."""
-        is_read_first = self._options.is_dry or self._options.since > 0
-        known = [record.key for record in records if record.in_destination or is_read_first]
-        there_too = {record.key for record in records if record.in_destination}
+        """Compare the indexes of records on both sides, and copy the others. `dry_run` and `since` need all indexes first."""
+        needs_all = self._options.dry_run or self._options.since > 0
+        read_first = [record.key for record in records if record.in_destination or needs_all]
+        in_destination = {record.key for record in records if record.in_destination}
         try:
-            here = self._source.head_many(bucket, known) if known else {}
-            compared = [key for key, index in here.items() if key in there_too and index.created >= self._options.since]
-            there = self._destination.head_many(bucket, compared) if compared else {}
-        except ServiceError:  # one that can't be read must not keep the others from being moved
+            sources = self._source.head_many(bucket, read_first) if read_first else {}
+            compared = [key for key, index in sources.items() if key in in_destination and index.created >= self._options.since]
+            destinations = self._destination.head_many(bucket, compared) if compared else {}
+        except ServiceError:  # one unreadable record must not prevent the copies of the others
             return self._threads.map(lambda record: self._copy_alone(bucket, record), records)
         keys = [record.key for record in records]
-        return self._threads.map(lambda key: self._settle(bucket, key, here.get(key), there.get(key)), keys)
+        return self._threads.map(lambda key: self._compare(bucket, key, sources.get(key), destinations.get(key)), keys)
 
     def _copy_alone(self, bucket: str, record: ListedRecord) -> Outcome:
         key = record.key
         try:
-            here = self._source.head_many(bucket, [key]).get(key)
-            there = self._destination.head_many(bucket, [key]).get(key) if here and record.in_destination else None
+            source = self._source.head_many(bucket, [key]).get(key)
+            destination = self._destination.head_many(bucket, [key]).get(key) if source and record.in_destination else None
         except ServiceError as ex:
             return Outcome(bucket, key, CopyState.FAILED, reason(ex))
-        return self._settle(bucket, key, here, there)
+        return self._compare(bucket, key, source, destination)
 
-    def _settle(self, bucket: str, key: Key, here: Index | None, there: Index | None) -> Outcome:
-        """Decide on a record by what is known of it so far; nothing is if it is new, damaged, or gone since it was listed."""
+    def _compare(self, bucket: str, key: Key, source: Index | None, destination: Index | None) -> Outcome:
+        """Compare the indexes of a record, and copy it if needed. None: not read, damaged or deleted."""
         try:
-            if here and here.created < self._options.since:
+            if source and source.created < self._options.since:
                 return Outcome(bucket, key, CopyState.EARLIER)
-            if here and here == there:
+            if source and source == destination:
                 return Outcome(bucket, key, CopyState.UNCHANGED)
-            if here and there and here.created < there.created:
+            if source and destination and source.created < destination.created:
                 return Outcome(bucket, key, CopyState.NEWER, NEWER)
-            if here and self._options.is_dry:
-                return Outcome(bucket, key, CopyState.COPIED, length=here.length())
+            if source and self._options.dry_run:
+                return Outcome(bucket, key, CopyState.COPIED, length=source.length())
             return self._copy(bucket, key)
         except ServiceError as ex:
             return Outcome(bucket, key, CopyState.FAILED, reason(ex))
@@ -133,43 +133,43 @@ class RecordCopier:
             return Outcome(bucket, key, CopyState.GONE)
         except RecordDamaged as ex:
             return Outcome(bucket, key, CopyState.DAMAGED, reason(ex))
-        if self._options.is_dry:
+        if self._options.dry_run:
             return Outcome(bucket, key, CopyState.COPIED, length=index.length())
-        if self._is_newer_there(bucket, key, index):
+        if self._is_newer_at_destination(bucket, key, index):
             return Outcome(bucket, key, CopyState.NEWER, NEWER)
         try:
             self._destination.write(bucket, key, index.content_type, verify(index, data))
         except BadRecord as ex:
             return Outcome(bucket, key, CopyState.DAMAGED, str(ex))
-        if fault := self._fault(bucket, key, index):
-            return Outcome(bucket, key, CopyState.FAILED, fault)
+        if problem := self._check_copy(bucket, key, index):
+            return Outcome(bucket, key, CopyState.FAILED, problem)
         return Outcome(bucket, key, CopyState.COPIED, length=index.length())
 
-    def _is_newer_there(self, bucket: str, key: Key, index: Index) -> bool:
-        """Look right before the copy is made: the listing may be old by then."""
+    def _is_newer_at_destination(self, bucket: str, key: Key, index: Index) -> bool:
+        """Check the destination right before the write, because the listing may be outdated."""
         with suppress(RecordNotFound, RecordDamaged):
             return self._destination.head(bucket, key).created > index.created
         return False
 
-    def _fault(self, bucket: str, key: Key, index: Index) -> str:
-        """Say what is wrong with a record that was written."""
-        if not self._options.reads_back:
-            return "" if self._destination.head(bucket, key) == index else ANOTHER
+    def _check_copy(self, bucket: str, key: Key, index: Index) -> str:
+        """Check a record that was written. Return a problem, or an empty string."""
+        if not self._options.read_back:
+            return "" if self._destination.head(bucket, key) == index else REPLACED
         try:
             written, data = self._destination.read(bucket, key)
             deque(verify(written, data), maxlen=0)
         except BadRecord as ex:
-            return f"it was written, and does not read back: {ex}"
-        return "" if written == index else ANOTHER
+            return f"the record was written, but the data read back are damaged: {ex}"
+        return "" if written == index else REPLACED
 
     def _delete_some(self, bucket: str, records: list[ListedRecord]) -> Iterator[Outcome]:
         gone = [record.key for record in records if self._is_gone(bucket, record.key)]
-        if gone and not self._options.is_dry:
+        if gone and not self._options.dry_run:
             self._destination.delete_many(bucket, gone)
         return (Outcome(bucket, key, CopyState.DELETED) for key in gone)
 
     def _is_gone(self, bucket: str, key: Key) -> bool:
-        """Ask the source: a listing may be late, and what is damaged now may have been copied when it was good."""
+        """Check the source: its listing may be outdated. A damaged record is not gone: its copy may be intact."""
         try:
             self._source.head(bucket, key)
         except RecordNotFound:

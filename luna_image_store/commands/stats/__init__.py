@@ -1,1 +1,1 @@
-"""Counts what a storage holds."""
+"""Counts the records of a storage."""

@@ -10,11 +10,11 @@ from luna_image_store.commands.options import BUCKETS_OPTION, CONFIG_OPTION, JSO
 @JSON_OPTION
 @CONFIG_OPTION
 def stats(buckets: tuple[str, ...], as_json: bool, path: str | None) -> None:
-    """Count records and bytes, and print how large records are, by bucket and kind.
+    """Count records and bytes, and print the sizes of records, by bucket and kind.
 
-    No record is read, but for the indexes of a sample of the pictures.
+    The command lists the records. It reads only the indexes of a random sample of records.
 
-    Exit codes: 0 all was counted. 1 the storage failed. 2 the arguments or settings are invalid. 130 interrupted.
+    Exit codes: 0 all records are counted. 1 the storage failed. 2 the arguments or settings are invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes
     from luna_image_store.commands.report import Report

@@ -4,7 +4,7 @@ import click
 
 from luna_image_store.commands.options import BUCKETS_OPTION, CONFIG_OPTION, JSON_OPTION
 
-RATE = 500  # records per second: an eighth of a core without --deep, so that the service keeps the rest
+RATE = 500  # records per second: an eighth of a core without --deep, so that the service has the rest
 
 
 @click.command()
@@ -32,11 +32,11 @@ RATE = 500  # records per second: an eighth of a core without --deep, so that th
 def verify(
     buckets: tuple[str, ...], deep: bool, repair: bool, rate: float, leftover_age: float, as_json: bool, path: str | None
 ) -> None:
-    """Read every record, and tell of each that is damaged, of strays and of leftovers.
+    """Read every record and report damaged records, strays (files that are not records) and leftovers.
 
-    It may run beside the service, be interrupted, and be run again.
+    You can run the command while the service runs, interrupt it, and run it again.
 
-    Exit codes: 0 all records are good, or are again after --repair. 1 a record is damaged or could not be read, and was
+    Exit codes: 0 all records are valid, or were repaired by --repair. 1 a record is damaged or could not be read, and was
     reported. 2 the arguments or settings are invalid. 130 interrupted.
     """
     from luna_image_store.commands import exit_codes

@@ -1,4 +1,4 @@
-"""Looking at one record: whether it is what it says of itself, and mending what can be mended."""
+"""Checks one record, and repairs its previews."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -12,15 +12,15 @@ from luna_image_store.imaging.render import RenderSettings, preview, render
 from luna_image_store.storage.base import Key, Kind, Storage, StoredRecord
 from luna_image_store.storage.record import INDEX, PAYLOAD, Index, check_parts, with_previews
 
-SMALLEST = 32  # pixels: to decode a picture for this takes the least memory
+TEST_SIZE = 32  # pixels: decoding an image for this preview takes the least memory
 
-Faults = dict[str, str]  # the name of a part, and what is wrong with it
+Problems = dict[str, str]  # name of a part: its problem
 
 
 class RecordState(StrEnum):
-    """What a record was found to be; the value is its name in the summary."""
+    """Result of one record. The value is the key in the summary."""
 
-    GOOD = "good"
+    VALID = "good"
     REPAIRED = "repaired"
     DAMAGED = "damaged"
     FAILED = "failed"
@@ -29,89 +29,88 @@ class RecordState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of a record. `faults` are in the order of its parts."""
+    """Result of one record. `problems` are in the order of its parts."""
 
     bucket: str
     key: Key
     state: RecordState
     length: int = 0
-    faults: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 class Inspector:
-    """Looks at records, and mends the previews where it is told to."""
+    """Checks records. With `repair`, renders damaged previews again."""
 
     def __init__(self, storage: Storage, rendering: RenderSettings, deep: bool, repair: bool) -> None:
         self._storage = storage
-        self._rendering = replace(rendering, max_pixels=maxsize)  # it was let in when it was saved
+        self._rendering = replace(rendering, max_pixels=maxsize)  # the limit applies to uploads, not to stored images
         self._deep, self._repair = deep, repair
 
     def __call__(self, bucket: str, key: Key) -> Finding:
-        """Look at a record; one that has been deleted since it was listed is no fault."""
+        """Check a record. A record that was deleted after it was listed is not a problem."""
         try:
             return self._inspect(bucket, key)
         except (BucketNotFound, RecordNotFound):
             return Finding(bucket, key, RecordState.GONE)
         except RecordDamaged as ex:
-            return Finding(bucket, key, RecordState.DAMAGED, faults={INDEX: str(ex.__cause__)})
+            return Finding(bucket, key, RecordState.DAMAGED, problems={INDEX: str(ex.__cause__)})
         except ServiceError as ex:
-            return Finding(bucket, key, RecordState.FAILED, faults={"": f"{ex.spec.desc}: {ex.__cause__ or ex}"})
+            return Finding(bucket, key, RecordState.FAILED, problems={"": f"{ex.spec.desc}: {ex.__cause__ or ex}"})
 
     def _inspect(self, bucket: str, key: Key) -> Finding:
-        faults: Faults = {}
-        index, record = self._storage.read(bucket, key)
-        passed = check_parts(index, record, faults.setdefault)
+        problems: Problems = {}
+        index, chunks = self._storage.read(bucket, key)
+        checked = check_parts(index, chunks, problems.setdefault)
         if key.kind is Kind.IMAGE and (self._deep or self._repair):
-            whole = b"".join(passed)
-            parts = _parts(index, whole)
+            parts = _split(index, b"".join(checked))
             if self._deep:
-                self._decode(parts, faults)
-            if faults and self._repair and faults.keys() <= parts.keys() - {PAYLOAD}:
-                return self._mend(bucket, key, index, parts, faults)
+                self._decode(parts, problems)
+            if problems and self._repair and problems.keys() <= parts.keys() - {PAYLOAD}:
+                return self._repair_previews(bucket, key, index, parts, problems)
         else:
-            deque(passed, maxlen=0)
-            if self._deep and not faults:
-                _check_type(self._storage.open(bucket, key), faults)
-        return Finding(bucket, key, RecordState.DAMAGED if faults else RecordState.GOOD, index.length(), faults)
+            deque(checked, maxlen=0)
+            if self._deep and not problems:
+                _check_type(self._storage.open(bucket, key), problems)
+        return Finding(bucket, key, RecordState.DAMAGED if problems else RecordState.VALID, index.length(), problems)
 
-    def _decode(self, parts: Mapping[str, bytes], faults: Faults) -> None:
-        """Decode a picture and its previews, those that are what was written."""
-        for name in parts.keys() - faults.keys():
+    def _decode(self, parts: Mapping[str, bytes], problems: Problems) -> None:
+        """Decode the payload and the previews of an image, except parts that already have a problem."""
+        for name in parts.keys() - problems.keys():
             try:
-                preview(parts[name], SMALLEST, self._rendering)
+                preview(parts[name], TEST_SIZE, self._rendering)
             except BadImage:
-                faults[name] = f"{name} can't be decoded"
+                problems[name] = f"{name} cannot be decoded"
 
-    def _mend(self, bucket: str, key: Key, index: Index, parts: Mapping[str, bytes], faults: Faults) -> Finding:
-        """Make the damaged previews anew; where another save came in between, look at that one."""
+    def _repair_previews(self, bucket: str, key: Key, index: Index, parts: Mapping[str, bytes], problems: Problems) -> Finding:
+        """Render the damaged previews again. If a client replaced the record in the meantime, check the new record."""
         try:
-            made = render(parts[PAYLOAD], self._rendering).previews
+            rendered = render(parts[PAYLOAD], self._rendering).previews
         except BadImage:
-            faults[PAYLOAD] = f"{PAYLOAD} can't be decoded"
-            return Finding(bucket, key, RecordState.DAMAGED, index.length(), faults)
-        previews = {size: made[size] if name in faults else parts[name] for size, name in _names(index)}
+            problems[PAYLOAD] = f"{PAYLOAD} cannot be decoded"
+            return Finding(bucket, key, RecordState.DAMAGED, index.length(), problems)
+        previews = {size: rendered[size] if name in problems else parts[name] for size, name in _preview_names(index)}
         record = with_previews(index, parts[PAYLOAD], previews)
         if not self._storage.replace(bucket, key, index, record):
             return self._inspect(bucket, key)
-        return Finding(bucket, key, RecordState.REPAIRED, index.length(), faults)
+        return Finding(bucket, key, RecordState.REPAIRED, index.length(), problems)
 
 
-def _names(index: Index) -> Iterator[tuple[int, str]]:
+def _preview_names(index: Index) -> Iterator[tuple[int, str]]:
     return ((size, f"preview {size}") for size in index.parts)
 
 
-def _parts(index: Index, whole: bytes) -> Mapping[str, bytes]:
-    """Cut a record into its payload and previews."""
-    parts = {PAYLOAD: whole[: index.payload.length]}
-    for size, name in _names(index):
+def _split(index: Index, record: bytes) -> Mapping[str, bytes]:
+    """Split a record into its payload and previews."""
+    parts = {PAYLOAD: record[: index.payload.length]}
+    for size, name in _preview_names(index):
         start = index.offset(size)
-        parts[name] = whole[start : start + index.parts[size].length]
+        parts[name] = record[start : start + index.parts[size].length]
     return parts
 
 
-def _check_type(stored: StoredRecord, faults: Faults) -> None:
-    """Look whether an object is what its type says."""
+def _check_type(stored: StoredRecord, problems: Problems) -> None:
+    """Check whether an object matches its content type."""
     try:
         deque(validate_body(stored.index.content_type, stored.payload.chunks()), maxlen=0)
     except BodyMismatch:
-        faults[PAYLOAD] = f"{PAYLOAD} is not what its type says: {stored.index.content_type}"
+        problems[PAYLOAD] = f"{PAYLOAD} does not match its content type: {stored.index.content_type}"
