@@ -4,8 +4,8 @@ import pytest
 
 
 @pytest.fixture
-def quiet(caplog, capfd):
-    """A client's bad image is no event for an operator, whatever the libraries say of it."""
+def nothing_logged(caplog, capfd):
+    """Check that nothing above INFO is logged, and that libraries write nothing to stderr."""
     yield
     assert not [record for record in caplog.get_records("call") if record.levelno > logging.INFO]
     assert capfd.readouterr().err == ""

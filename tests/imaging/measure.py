@@ -1,4 +1,4 @@
-"""Photographs made on the fly, references rendered the plain way, and the distance between two pictures."""
+"""Generated photos, reference renderings, and measures of the difference between two images."""
 
 import math
 import random
@@ -16,92 +16,92 @@ DEFAULT = RenderSettings()
 
 
 def photo(width=250, height=187, mode="RGB", seed=1):
-    """Make a picture like a photograph: soft shading, texture of all scales, edges in front of it."""
+    """Return an image like a photo: soft shading, texture of all scales, sharp edges."""
     noise, size = random.Random(seed), (width, height)
-    picture = Image.new("RGB", size, (128, 128, 128))
+    image = Image.new("RGB", size, (128, 128, 128))
     for octave in range(5):
         coarse = (max(2, 3 << octave), max(2, 2 << octave))
         layer = Image.frombytes("RGB", coarse, noise.randbytes(coarse[0] * coarse[1] * 3))
-        picture = Image.blend(picture, layer.resize(size, Image.Resampling.BICUBIC), 0.6 / (octave + 1))
-    draw = ImageDraw.Draw(picture)
+        image = Image.blend(image, layer.resize(size, Image.Resampling.BICUBIC), 0.6 / (octave + 1))
+    draw = ImageDraw.Draw(image)
     for _ in range(12):
         x, y, r = noise.randrange(width), noise.randrange(height), noise.randrange(2, 4 + max(size) // 8)
         draw.ellipse((x - r, y - r, x + r, y + r), tuple(noise.randbytes(3)))
-    picture = picture.filter(ImageFilter.GaussianBlur(0.7))
+    image = image.filter(ImageFilter.GaussianBlur(0.7))
     if mode in ("LA", "PA", "RGBA"):
-        picture.putalpha(Image.linear_gradient("L").resize(size))
-    return picture.convert(mode)
+        image.putalpha(Image.linear_gradient("L").resize(size))
+    return image.convert(mode)
 
 
-def encoded(picture, kind="JPEG", **options):
+def encoded(image, kind="JPEG", **options):
     target = BytesIO()
-    picture.save(target, kind, **options)
+    image.save(target, kind, **options)
     return target.getvalue()
 
 
 def decoded(data, kind="JPEG"):
-    """Decode all of a picture, without any of the shortcuts of a preview."""
-    picture = Image.open(BytesIO(data), formats=[kind])
-    picture.load()
-    return picture
+    """Decode an image at full size."""
+    image = Image.open(BytesIO(data), formats=[kind])
+    image.load()
+    return image
 
 
-def without_loss(picture, quality, tables):
-    """Encode in place of the encoder of JPEGs, so that pictures leave the renderer as they are."""
-    return encoded(picture, "PNG", compress_level=1)
+def encode_lossless(image, quality, tables):
+    """Encode an image as PNG instead of JPEG, so that the renderer returns its exact pixels."""
+    return encoded(image, "PNG", compress_level=1)
 
 
 def rendered(data, rendering=DEFAULT):
-    """Render without loss and decode: the picture as stored, its previews by size, and what was stored."""
-    stored = imaging.render(data, rendering, without_loss)
+    """Render without loss. Return the stored image and the previews by size, both decoded, and the RenderedImage."""
+    stored = imaging.render(data, rendering, encode_lossless)
     sizes = {longest: _upright(part) for longest, part in stored.previews.items()}
     return _upright(stored.jpeg), sizes, stored
 
 
 def previewed(jpeg, longest):
-    """Make a preview without loss, and decode it."""
-    return decoded(imaging.preview(jpeg, longest, DEFAULT, without_loss), "PNG")
+    """Render a preview without loss, and decode it."""
+    return decoded(imaging.preview(jpeg, longest, DEFAULT, encode_lossless), "PNG")
 
 
 def _upright(data):
-    picture = Image.open(BytesIO(data))
-    picture.load()
-    return picture
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
 
 
-def shrunk(picture, longest):
+def shrunk(image, longest):
     """Shrink in one step to the exact size."""
-    ratio = min(Fraction(1), Fraction(longest, max(picture.size)))
-    return picture.resize([max(1, round(side * ratio)) for side in picture.size], Image.Resampling.LANCZOS)
+    ratio = min(Fraction(1), Fraction(longest, max(image.size)))
+    return image.resize([max(1, round(side * ratio)) for side in image.size], Image.Resampling.LANCZOS)
 
 
 def psnr(one, other):
-    """Measure how near two pictures are, in dB; a grey picture may stand for a coloured one that is grey."""
-    one, other = _alike(one, other)
+    """Return the peak signal-to-noise ratio of two images, in dB. Grey and color images can be compared."""
+    one, other = _in_common_mode(one, other)
     squares = ImageStat.Stat(ImageChops.difference(one, other)).sum2
     mean = sum(squares) / len(squares) / (one.width * one.height)
     return 10 * math.log10(255**2 / mean) if mean else math.inf
 
 
-def levels_apart(one, other):
-    """Give the greatest difference of any channel of any pixel."""
-    one, other = _alike(one, other)
+def max_difference(one, other):
+    """Return the maximum difference of any channel of any pixel."""
+    one, other = _in_common_mode(one, other)
     extrema = ImageChops.difference(one, other).getextrema()
     return max(high for _, high in ([extrema] if one.mode == "L" else extrema))
 
 
-def _alike(one, other):
+def _in_common_mode(one, other):
     assert one.size == other.size
     mode = "L" if one.mode == other.mode == "L" else "RGB"
     return one.convert(mode), other.convert(mode)
 
 
-def assert_previews(previews, upright, least=40):
-    """All four are there, and each is what one Lanczos step makes of the upright original."""
+def assert_previews(previews, upright, min_psnr=40):
+    """Check that there are four previews, and that each is near a single Lanczos step from the upright original."""
     assert tuple(previews) == PREVIEW_SIZES
     for longest, preview in previews.items():
         assert preview.mode in ("L", "RGB")
-        assert psnr(preview, shrunk(upright, longest)) >= least, longest
+        assert psnr(preview, shrunk(upright, longest)) >= min_psnr, longest
 
 
 def assert_refused(data):

@@ -1,6 +1,6 @@
-"""What rendering does to pixels, as single operations; run by this Pillow, and by another one: `python operations.py`.
+"""Operations of a Pillow, for a process that imports another Pillow: `python operations.py`.
 
-A request is a line of JSON (operation, mode, size, arguments) followed by the pixels; so is the answer.
+A request is a line of JSON (operation, mode, size, arguments) and the pixels. A response has the same form.
 """
 
 import json
@@ -10,37 +10,37 @@ from io import BytesIO
 from PIL import Image, ImageCms
 
 
-def resize(picture, size, box=None, gap=None):
-    return picture.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=gap)
+def resize(image, size, box=None, gap=None):
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=gap)
 
 
-def reduce(picture, factors):
-    return picture.reduce(tuple(factors))
+def reduce(image, factors):
+    return image.reduce(tuple(factors))
 
 
-def convert(picture, mode):
-    return picture.convert(mode)
+def convert(image, mode):
+    return image.convert(mode)
 
 
-def transpose(picture, method):
-    return picture.transpose(Image.Transpose(method))
+def transpose(image, method):
+    return image.transpose(Image.Transpose(method))
 
 
-def flatten(picture, colour):
-    canvas = Image.new("RGB", picture.size, tuple(colour))
-    canvas.paste(picture.convert("RGB"), mask=picture.getchannel("A"))
+def flatten(image, color):
+    canvas = Image.new("RGB", image.size, tuple(color))
+    canvas.paste(image.convert("RGB"), mask=image.getchannel("A"))
     return canvas
 
 
-def to_srgb(picture, profile):
-    return ImageCms.profileToProfile(picture, BytesIO(bytes.fromhex(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB")
+def to_srgb(image, profile):
+    return ImageCms.profileToProfile(image, BytesIO(bytes.fromhex(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB")
 
 
-def to_eight_bits(picture):
-    return picture.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
+def to_eight_bits(image):
+    return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L")
 
 
-def decode(picture, jpeg, scale):
+def decode(image, jpeg, scale):
     image = Image.open(BytesIO(bytes.fromhex(jpeg)))
     image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
     image.load()
@@ -52,18 +52,18 @@ OPERATIONS = {
 }
 
 
-def send(stream, picture, *what):
-    pixels = picture.tobytes()
-    stream.write(json.dumps([picture.mode, picture.size, len(pixels), *what]).encode() + b"\n" + pixels)
+def send(stream, image, *extra):
+    pixels = image.tobytes()
+    stream.write(json.dumps([image.mode, image.size, len(pixels), *extra]).encode() + b"\n" + pixels)
     stream.flush()
 
 
 def receive(stream):
-    mode, size, length, *what = json.loads(stream.readline())
-    return Image.frombytes(mode, size, stream.read(length)), what
+    mode, size, length, *extra = json.loads(stream.readline())
+    return Image.frombytes(mode, size, stream.read(length)), extra
 
 
 if __name__ == "__main__":
     while sys.stdin.buffer.peek(1):
-        picture, (name, arguments) = receive(sys.stdin.buffer)
-        send(sys.stdout.buffer, OPERATIONS[name](picture, *arguments))
+        image, (name, arguments) = receive(sys.stdin.buffer)
+        send(sys.stdout.buffer, OPERATIONS[name](image, *arguments))

@@ -1,4 +1,4 @@
-"""Colour profiles written byte by byte, and the colour arithmetic to check them with, apart from any library."""
+"""Writers of color profiles, and color arithmetic to check them without a library."""
 
 import itertools
 import struct
@@ -17,7 +17,7 @@ def gamma(value):
 
 
 def profile(space, tags, connection=b"XYZ ", kind=b"mntr"):
-    """Write a profile of a colour space such as b"RGB " from its tags."""
+    """Write a profile of a color space such as b"RGB " from its tags."""
     tags = {b"wtpt": xyz(WHITE), b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"made\0" + bytes(78), **tags}
     offset, table, data = 132 + 12 * len(tags), struct.pack(">I", len(tags)), b""
     for name, value in tags.items():
@@ -45,13 +45,13 @@ def grey_profile(curve):
 
 
 def inks(c, m, y, k):
-    """Give the Lab colour of inks from 0 to 1 in our model of a press."""
+    """Return the Lab color of inks from 0 to 1 in a simple model of a press."""
     light = 100 * (1 - 0.45 * c) * (1 - 0.5 * m) * (1 - 0.1 * y) * (1 - 0.9 * k)
     return light, (60 * m - 30 * c) * (1 - k), (70 * y - 40 * c) * (1 - k)
 
 
 def cmyk_profile():
-    """Write a table of the sixteen full inks, from C M Y K to Lab."""
+    """Write a profile with a table of the sixteen combinations of full inks, from CMYK to Lab."""
     table = b"".join(
         bytes([round(light * 2.55), round(a + 128), round(b + 128)])
         for light, a, b in itertools.starmap(inks, itertools.product((0, 1), repeat=4))
@@ -92,7 +92,7 @@ def inverse(m):
 
 
 def lab(rgb):
-    """Give the Lab colour of an sRGB pixel."""
+    """Return the Lab color of an sRGB pixel."""
     x, y, z = (
         value ** (1 / 3) if value > 216 / 24389 else (24389 / 27 * value + 16) / 116
         for value in (v / w for v, w in zip(times(SRGB, [linear(level) for level in rgb]), WHITE, strict=True))

@@ -1,17 +1,17 @@
-"""BMPs as other programs write them: padded rows in run lengths, bit fields of 16 bits, profiles."""
+"""BMPs from other programs: padded rows in run lengths, bit fields of 16 bits, profiles."""
 
 import struct
 
 import pytest
 from PIL import Image
 
-from .made import bmp
-from .measure import levels_apart, rendered
+from .file_writers import bmp
+from .measure import max_difference, rendered
 from .profiles import SRGB, SRGB_CURVE, matrix_profile
 
 STRIPES = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]
 PALETTE = b"".join(bytes([*color[::-1], 0]) for color in STRIPES)
-GREEN_FOR_RED = tuple((row[1], row[2], row[0]) for row in SRGB)  # the columns of sRGB, turned
+GREEN_FOR_RED = tuple((row[1], row[2], row[0]) for row in SRGB)  # the columns of sRGB, rotated
 
 
 def stripes(width, height):
@@ -43,10 +43,10 @@ ROWS = {  # the codes of a row of 61 pixels
 @pytest.mark.parametrize("form", ROWS)
 @pytest.mark.parametrize(("depth", "compression"), [(8, 1), (4, 2)], ids=["RLE8", "RLE4"])
 @pytest.mark.parametrize("end", [b"\0\0\0\1", b"\0\1", b"\0\0"], ids=["end of line and bitmap", "end of bitmap", "end of line"])
-def test_rows_of_run_lengths_that_are_padded(form, depth, compression, end):
+def test_padding_of_run_length_rows_is_dropped(form, depth, compression, end):
     rows = [ROWS[form](y * 4 // 60, depth) for y in range(60)]
     data = bmp((61, 60), depth, b"\0\0".join(rows) + end, PALETTE.ljust(4 << depth, b"\0"), compression)
-    assert levels_apart(rendered(data)[0], stripes(61, 60)) == 0
+    assert max_difference(rendered(data)[0], stripes(61, 60)) == 0
 
 
 def with_header(length, depth, rows, masks=(0, 0, 0, 0), space=b"", profile=b"", compression=3):
@@ -73,16 +73,16 @@ MASKS = {
 
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("length", [56, 108, 124])
-def test_bit_fields_of_16_bits(name, length):
-    """The left half is red; the right one is white, or clear."""
+def test_16_bit_fields_are_decoded(name, length):
+    """The left half is red. The right half is white or transparent."""
     masks, pixels = MASKS[name]
     expected = Image.new("RGB", (20, 10), "white")
     expected.paste("red", (0, 0, 10, 10))
-    assert levels_apart(rendered(with_header(length, 16, words(*pixels), masks))[0], expected) == 0
+    assert max_difference(rendered(with_header(length, 16, words(*pixels), masks))[0], expected) == 0
 
 
 @pytest.mark.parametrize("space", [b"DEBM", b"KNIL", b"BGRs"], ids=["embedded", "linked", "sRGB"])
-def test_the_profile_of_a_bmp(space):
+def test_only_embedded_profile_is_used(space):
     profile = matrix_profile(GREEN_FOR_RED, SRGB_CURVE)
     rows = b"\0\0\xff" * 20 * 10
     image = rendered(with_header(124, 24, rows, space=space, profile=profile, compression=0))[0]
@@ -91,9 +91,9 @@ def test_the_profile_of_a_bmp(space):
     assert max(green, blue) > 250 or space != b"DEBM"
 
 
-def test_the_alpha_of_16_bits_that_is_unset_means_nothing():
+def test_unset_alpha_of_16_bits_is_ignored():
     masks = (0x7C00, 0x3E0, 0x1F, 0x8000)
-    assert levels_apart(rendered(with_header(56, 16, words(0x7C00, 0x7C00), masks))[0], Image.new("RGB", (20, 10), "red")) == 0
+    assert max_difference(rendered(with_header(56, 16, words(0x7C00, 0x7C00), masks))[0], Image.new("RGB", (20, 10), "red")) == 0
 
 
 BYTES = {
@@ -107,18 +107,18 @@ BYTES = {
 
 @pytest.mark.parametrize("name", BYTES)
 @pytest.mark.parametrize("length", [56, 124])
-def test_bit_fields_of_bytes(name, length):
+def test_byte_fields_are_decoded(name, length):
     red, green, blue, alpha = BYTES[name]
     rows = b"".join(struct.pack("<I", pixel) * 10 for pixel in (red | alpha, green | blue)) * 10
     expected = Image.new("RGB", (20, 10), "white" if alpha else (0, 255, 255))
     expected.paste("red", (0, 0, 10, 10))
-    assert levels_apart(rendered(with_header(length, 32, rows, BYTES[name]))[0], expected) == 0
+    assert max_difference(rendered(with_header(length, 32, rows, BYTES[name]))[0], expected) == 0
 
 
-def test_bit_fields_with_alpha_behind_a_header_of_version_1():
+def test_alpha_bit_fields_after_version_1_header_are_decoded():
     rows = words(0xFC00, 0x001F)
     head = struct.pack("<IiiHHIIiiII", 40, 20, 10, 1, 16, 6, len(rows), 0, 0, 0, 0)
     masks = struct.pack("<IIII", 0x7C00, 0x3E0, 0x1F, 0x8000)
     expected = Image.new("RGB", (20, 10), "white")
     expected.paste("red", (0, 0, 10, 10))
-    assert levels_apart(rendered(b"BM" + struct.pack("<IHHI", 0, 0, 0, 70) + head + masks + rows)[0], expected) == 0
+    assert max_difference(rendered(b"BM" + struct.pack("<IHHI", 0, 0, 0, 70) + head + masks + rows)[0], expected) == 0

@@ -1,4 +1,4 @@
-"""BMPs whose header says odd things beside the pixels, with masks of any order, and with rows that are missing; and short PPMs."""
+"""BMPs with unusual header fields, with masks in any order, and with missing rows; and truncated PPMs."""
 
 import itertools
 import struct
@@ -9,10 +9,10 @@ from PIL import Image
 from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
 
-from .made import bmp, packed
-from .measure import DEFAULT, levels_apart, photo, rendered
+from .file_writers import bmp, packed
+from .measure import DEFAULT, max_difference, photo, rendered
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = pytest.mark.usefixtures("nothing_logged")
 
 SIZE = WIDTH, HEIGHT = 37, 26
 RGBA = photo(*SIZE, "RGBA")
@@ -66,24 +66,24 @@ FIELDS = {
     "reserved bytes": (RESERVED, "<I", 2**32 - 1),
     "no planes": (PLANES, "<H", 0),
     "a density below zero": (DENSITY, "<ii", -1, -(2**31)),
-    "more important colors than there are": (IMPORTANT, "<I", 2**32 - 1),
+    "too many important colors": (IMPORTANT, "<I", 2**32 - 1),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FIELDS)
-def test_a_wrong_field_changes_nothing(kind, name):
+def test_wrong_header_field_does_not_change_image(kind, name):
     data, shown = KINDS[kind]()
-    assert levels_apart(rendered(data)[0], shown) == 0
-    assert levels_apart(rendered(changed(data, *FIELDS[name]))[0], shown) == 0
-    assert levels_apart(rendered(data + bytes(range(256)))[0], shown) == 0
+    assert max_difference(rendered(data)[0], shown) == 0
+    assert max_difference(rendered(changed(data, *FIELDS[name]))[0], shown) == 0
+    assert max_difference(rendered(data + bytes(range(256)))[0], shown) == 0
 
 
 @pytest.mark.parametrize("colors", [257, 300, 1000, 2**16 + 1, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("compression", ["8 bits", "run lengths"])
-def test_a_palette_of_more_colors_than_indexes_can_name(colors, compression):
+def test_too_large_palette_size_is_corrected(colors, compression):
     data, shown = KINDS[compression]()
-    assert levels_apart(rendered(changed(data, USED, "<I", colors))[0], shown) == 0
+    assert max_difference(rendered(changed(data, USED, "<I", colors))[0], shown) == 0
 
 
 def with_header(length, depth, rows, masks, compression=3):
@@ -98,7 +98,7 @@ def scaled(level, bits):
 
 
 def fields(widths, order, word):
-    """Lay channels of some widths into words, the first of the order lowest; give masks of R, G, B, A and the words."""
+    """Pack channels into words, the first of the order lowest. Return the masks of R, G, B, A and the words."""
     shifts, place = {}, 0
     for channel in order:
         shifts[channel] = place
@@ -111,15 +111,15 @@ def fields(widths, order, word):
     return masks, values
 
 
-def meant(widths):
-    """Give what the fields mean, on white."""
-    kept = [
+def expected_image(widths):
+    """Return the image of the fields, on white."""
+    channels = [
         band.point([scaled(level, min(width, 8)) * 255 // (2 ** min(width, 8) - 1) for level in range(256)])
         for band, width in zip(RGBA.split(), widths, strict=True)
         if width
     ]
-    image = Image.merge("RGB", kept[:3])
-    return Image.composite(image, Image.new("RGB", SIZE, "white"), kept[3]) if len(kept) > 3 else image
+    image = Image.merge("RGB", channels[:3])
+    return Image.composite(image, Image.new("RGB", SIZE, "white"), channels[3]) if len(channels) > 3 else image
 
 
 ORDERS = list(itertools.permutations(range(4)))[::3]
@@ -128,25 +128,25 @@ ORDERS = list(itertools.permutations(range(4)))[::3]
 @pytest.mark.parametrize("order", ORDERS[::3], ids=["".join("RGBA"[channel] for channel in order) for order in ORDERS[::3]])
 @pytest.mark.parametrize("widths", [(5, 5, 5, 1), (4, 4, 4, 4), (5, 6, 5, 0), (5, 5, 5, 0), (3, 3, 2, 8)], ids=str)
 @pytest.mark.parametrize("length", [52, 56, 124])
-def test_bit_fields_of_16_bits(order, widths, length):
+def test_16_bit_fields_are_decoded(order, widths, length):
     masks, values = fields(widths, order, 16)
     if length < 56:
         widths = (*widths[:3], 0)
-    assert levels_apart(rendered(with_header(length, 16, rows_of(values, "H"), masks))[0], meant(widths)) <= 1
+    assert max_difference(rendered(with_header(length, 16, rows_of(values, "H"), masks))[0], expected_image(widths)) <= 1
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=["".join("RGBA"[channel] for channel in order) for order in ORDERS])
 @pytest.mark.parametrize("alpha", [8, 0], ids=["alpha", "no alpha"])
 @pytest.mark.parametrize("length", [40, 108, 124])
-def test_bit_fields_of_32_bits(order, alpha, length):
+def test_32_bit_fields_are_decoded(order, alpha, length):
     masks, values = fields((8, 8, 8, 8), order, 32)
     if not alpha or length < 56:
         alpha, masks[3] = 0, 0
-    assert levels_apart(rendered(with_header(length, 32, rows_of(values, "I"), masks))[0], meant((8, 8, 8, alpha))) <= 1
+    assert max_difference(rendered(with_header(length, 32, rows_of(values, "I"), masks))[0], expected_image((8, 8, 8, alpha))) <= 1
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "16 bits", "bit fields of 16 bits"])
-def test_rows_that_are_missing(kind):
+def test_missing_rows_are_refused(kind):
     if kind in KINDS:
         data, padding = KINDS[kind]()[0], {"1 bits": 3, "4 bits": 1, "8 bits": 3, "24 bits": 1, "run lengths": 2}[kind]
     else:
@@ -157,7 +157,7 @@ def test_rows_that_are_missing(kind):
         )
     expected = render(data, DEFAULT)
     if kind != "run lengths":
-        assert render(data[:-padding], DEFAULT) == expected  # what pads the last row is no pixel
+        assert render(data[:-padding], DEFAULT) == expected  # the padding of the last row has no pixels
     start = struct.unpack_from("<I", data, OFFSET)[0]
     for length in (start, start + 1, (start + len(data)) // 2, len(data) - 9, len(data) - padding - 1):
         if kind != "run lengths" or length < len(data) - 5:
@@ -181,13 +181,13 @@ PPMS = {
 
 
 @pytest.mark.parametrize("name", PPMS)
-def test_samples_of_a_ppm_that_are_missing(name):
+def test_missing_ppm_samples_are_refused(name):
     data = PPMS[name]
     start = data.index(b"\n") + 1
     assert render(data, DEFAULT).size == SIZE
-    for kept in (0, 1, (len(data) - start) // 2, len(data) - start - 5):
+    for length in (0, 1, (len(data) - start) // 2, len(data) - start - 5):
         with pytest.raises(BadImage):
-            render(data[: start + kept], DEFAULT)
+            render(data[: start + length], DEFAULT)
     for missing in (1, 2) if not name.startswith(("P1", "P2", "P3")) else ():
         with pytest.raises(BadImage):
             render(data[:-missing], DEFAULT)
@@ -200,5 +200,5 @@ def test_samples_of_a_ppm_that_are_missing(name):
 
 @pytest.mark.parametrize("name", PPMS)
 @pytest.mark.parametrize("more", [b"\nP6 9 9 255 more", b"\n\0\xff"], ids=["another image", "junk"])
-def test_what_follows_the_samples_of_a_ppm_changes_nothing(name, more):
+def test_data_after_ppm_samples_do_not_change_image(name, more):
     assert render(PPMS[name] + more, DEFAULT) == render(PPMS[name], DEFAULT)

@@ -1,4 +1,4 @@
-"""GIF, BMP, TIFF and PPM in all their forms, against the picture that they were made of."""
+"""GIF, BMP, TIFF and PPM in all forms, compared with the original image."""
 
 import struct
 import sys
@@ -9,8 +9,8 @@ from PIL import Image, ImageChops
 
 from luna_image_store.errors import BadImage
 
-from .made import bmp, frame, gif, packed, tiff
-from .measure import assert_previews, decoded, encoded, levels_apart, photo, psnr, rendered
+from .file_writers import bmp, frame, gif, packed, tiff
+from .measure import assert_previews, decoded, encoded, max_difference, photo, psnr, rendered
 
 PHOTO = photo(61, 47)
 GREY = PHOTO.convert("L")
@@ -20,21 +20,21 @@ PALETTE = bytes(INDEXED.getpalette("RGB"))
 RED, BLUE = bytes([255, 0, 0] * 256), bytes([0, 0, 255] * 256)
 
 
-def assert_comes_out_as(data, expected, apart=1):
-    picture, previews, stored = rendered(data)
+def assert_rendered_as(data, expected, tolerance=1):
+    image, previews, stored = rendered(data)
     assert stored.size == expected.size
-    assert levels_apart(picture, expected) <= apart
-    assert_previews(previews, picture)
+    assert max_difference(image, expected) <= tolerance
+    assert_previews(previews, image)
 
 
-def on_white(picture):
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+def on_white(image):
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA")).convert("RGB")
 
 
-def rows(picture, width):
-    data = picture.tobytes()
+def rows(image, width):
+    data = image.tobytes()
     return [data[start : start + width] for start in range(0, len(data), width)]
 
 
@@ -46,63 +46,63 @@ def first(**options):
 
 
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
-@pytest.mark.parametrize("own", [False, True], ids=["global palette", "local palette"])
-def test_gif(interlaced, own):
-    frames = first(interlaced=interlaced, palette=PALETTE if own else b"")
-    assert_comes_out_as(gif(INDEXED.size, frames, palette=RED if own else PALETTE), INDEXED.convert("RGB"), 0)
+@pytest.mark.parametrize("is_local", [False, True], ids=["global palette", "local palette"])
+def test_gif_is_rendered(interlaced, is_local):
+    frames = first(interlaced=interlaced, palette=PALETTE if is_local else b"")
+    assert_rendered_as(gif(INDEXED.size, frames, palette=RED if is_local else PALETTE), INDEXED.convert("RGB"), 0)
 
 
-def test_of_an_animated_gif_the_first_frame_is_taken():
+def test_animated_gif_renders_first_frame():
     frames = [INDEXED, *(ImageChops.invert(PHOTO).rotate(turn) for turn in range(5))]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=10)
     assert decoded(data, "GIF").n_frames == 6
-    assert_comes_out_as(data, INDEXED.convert("RGB"), 0)
+    assert_rendered_as(data, INDEXED.convert("RGB"), 0)
     later = frame((0, 0, WIDTH, HEIGHT), INDEXED.tobytes(), palette=BLUE)
-    assert_comes_out_as(gif(INDEXED.size, first(), later, palette=PALETTE), INDEXED.convert("RGB"), 0)
+    assert_rendered_as(gif(INDEXED.size, first(), later, palette=PALETTE), INDEXED.convert("RGB"), 0)
 
 
-def test_a_transparent_gif_is_laid_on_white():
-    clear = INDEXED.getpixel((9, 9))
-    mask = Image.frombytes("L", INDEXED.size, bytes(255 * (index == clear) for index in INDEXED.tobytes()))
+def test_transparent_gif_is_flattened_on_white():
+    transparent_index = INDEXED.getpixel((9, 9))
+    mask = Image.frombytes("L", INDEXED.size, bytes(255 * (index == transparent_index) for index in INDEXED.tobytes()))
     expected = INDEXED.convert("RGB")
     expected.paste("white", mask=mask)
-    assert_comes_out_as(gif(INDEXED.size, first(transparent=clear), palette=PALETTE), expected, 0)
+    assert_rendered_as(gif(INDEXED.size, first(transparent=transparent_index), palette=PALETTE), expected, 0)
 
 
-def test_around_a_first_frame_smaller_than_the_screen_a_gif_is_clear():
+def test_gif_screen_around_small_frame_is_transparent():
     small = frame((5, 7, WIDTH, HEIGHT), INDEXED.tobytes(), palette=PALETTE, transparent=255)
     expected = Image.new("RGB", (100, 80), "white")
     expected.paste(INDEXED.convert("RGB"), (5, 7))
-    assert_comes_out_as(gif((100, 80), small, palette=RED), expected, 0)
+    assert_rendered_as(gif((100, 80), small, palette=RED), expected, 0)
     opaque = frame((5, 7, WIDTH, HEIGHT), INDEXED.tobytes())
-    assert_comes_out_as(gif((100, 80), opaque, palette=PALETTE), expected, 0)
+    assert_rendered_as(gif((100, 80), opaque, palette=PALETTE), expected, 0)
 
 
-def test_a_gif_without_any_palette_is_grey():
-    assert_comes_out_as(gif(GREY.size, frame((0, 0, WIDTH, HEIGHT), GREY.tobytes())), GREY, 0)
+def test_gif_without_palette_is_grey():
+    assert_rendered_as(gif(GREY.size, frame((0, 0, WIDTH, HEIGHT), GREY.tobytes())), GREY, 0)
 
 
 # BMP
 
 
 def reduced(depth):
-    """Give a picture of few colours, its rows packed from the bottom up, and the picture they show."""
-    picture = PHOTO.quantize(1 << depth)
-    palette = picture.getpalette("RGB")
+    """Return the packed rows of an image with few colors from the bottom up, its palette, and the image."""
+    image = PHOTO.quantize(1 << depth)
+    palette = image.getpalette("RGB")
     entries = b"".join(bytes([*palette[start : start + 3][::-1], 0]) for start in range(0, len(palette), 3))
-    packed_rows = [packed(row, depth) for row in rows(picture, WIDTH)]
-    return packed_rows[::-1], entries.ljust(4 << depth, b"\0"), picture.convert("RGB")
+    packed_rows = [packed(row, depth) for row in rows(image, WIDTH)]
+    return packed_rows[::-1], entries.ljust(4 << depth, b"\0"), image.convert("RGB")
 
 
 @pytest.mark.parametrize("depth", [1, 4, 8])
-def test_bmp_with_a_palette(depth):
+def test_bmp_with_palette_is_rendered(depth):
     packed_rows, palette, expected = reduced(depth)
-    assert_comes_out_as(bmp(PHOTO.size, depth, packed_rows, palette), expected, 0)
-    assert_comes_out_as(bmp((WIDTH, -HEIGHT), depth, packed_rows[::-1], palette), expected, 0)
+    assert_rendered_as(bmp(PHOTO.size, depth, packed_rows, palette), expected, 0)
+    assert_rendered_as(bmp((WIDTH, -HEIGHT), depth, packed_rows[::-1], palette), expected, 0)
 
 
 def run_lengths(packed_rows, depth):
-    """Encode each row as runs of one byte, with a stretch that is not packed at its start."""
+    """Encode each row as a literal of 4 bytes and runs of one byte."""
     per_byte = 8 // depth
     for row in packed_rows:
         yield b"\0" + bytes([4 * per_byte]) + row[:4]
@@ -115,41 +115,41 @@ def run_lengths(packed_rows, depth):
 
 
 @pytest.mark.parametrize(("depth", "compression"), [(8, 1), (4, 2)], ids=["RLE8", "RLE4"])
-def test_bmp_in_run_lengths(depth, compression):
+def test_run_length_bmp_is_rendered(depth, compression):
     packed_rows, palette, expected = reduced(depth)
     data = b"".join(run_lengths(packed_rows, depth))
-    assert_comes_out_as(bmp(PHOTO.size, depth, data, palette, compression), expected, 0)
+    assert_rendered_as(bmp(PHOTO.size, depth, data, palette, compression), expected, 0)
 
 
-RUN_LENGTHS = {8: 1, 4: 2}  # how a BMP of so many bits says that it is encoded in them
-INDEXES = {  # codes of three rows of five pixels, from the lowest, and the indexes they stand for
-    "a leap": (8, b"\5\1\0\0\2\2\0\2\1\1\2\3\0\1", "11111 22000 00033"),
+RUN_LENGTHS = {8: 1, 4: 2}  # value of the compression field, by bits
+INDEXES = {  # codes of three rows of five pixels, from the lowest, and their indexes
+    "a delta": (8, b"\5\1\0\0\2\2\0\2\1\1\2\3\0\1", "11111 22000 00033"),
     "an early end": (8, b"\5\1\0\1", "11111 00000 00000"),
     "no ends of lines": (8, b"\5\1\5\2\5\3", "11111 22222 33333"),
     "a run that is too long": (8, b"\xff\1\0\0\5\2\0\0\5\3\0\1", "11111 22222 33333"),
-    "stretches of odd length": (4, b"\0\5\x12\x31\x20\0\0\0\0\3\x12\x30\2\x11\0\0\5\x12\0\1", "12312 12311 12121"),
+    "literals of odd length": (4, b"\0\5\x12\x31\x20\0\0\0\0\3\x12\x30\2\x11\0\0\5\x12\0\1", "12312 12311 12121"),
 }
 
 
 @pytest.mark.parametrize("name", INDEXES)
-def test_bmp_with_all_codes_of_run_lengths(name):
+def test_all_run_length_codes_are_decoded(name):
     depth, codes, rows = INDEXES[name]
-    colours = [(0, 0, 0), (250, 10, 20), (30, 240, 50), (60, 70, 230)]
-    palette = b"".join(bytes([*colour[::-1], 0]) for colour in colours).ljust(4 << depth, b"\0")
+    colors = [(0, 0, 0), (250, 10, 20), (30, 240, 50), (60, 70, 230)]
+    palette = b"".join(bytes([*color[::-1], 0]) for color in colors).ljust(4 << depth, b"\0")
     expected = Image.new("RGB", (5, 3))
-    expected.putdata([colours[int(index)] for row in rows.split()[::-1] for index in row])
-    assert_comes_out_as(bmp((5, 3), depth, codes, palette, RUN_LENGTHS[depth]), expected, 0)
+    expected.putdata([colors[int(index)] for row in rows.split()[::-1] for index in row])
+    assert_rendered_as(bmp((5, 3), depth, codes, palette, RUN_LENGTHS[depth]), expected, 0)
 
 
 @pytest.mark.parametrize("codes", [b"", b"\5", b"\5\1\0\0\5\2", b"\5\1\0\0\0\5\1\2", b"\5\1\0\2\1"])
-def test_bmp_in_run_lengths_that_break_off_is_refused(codes):
+def test_truncated_run_length_bmp_is_refused(codes):
     with pytest.raises(BadImage):
         rendered(bmp((5, 3), 8, codes, bytes(1024), 1))
 
 
 @pytest.mark.parametrize("depth", [4, 8])
 @pytest.mark.parametrize("compression", [0, 1], ids=["plain", "in run lengths"])
-def test_bmp_with_few_greys_in_its_palette(depth, compression):
+def test_bmp_with_grey_palette_is_rendered(depth, compression):
     for greys in ((0, 255), tuple(range(16))):
         indexes = [[(x + y) % len(greys) for x in range(20)] for y in range(10)]
         expected = Image.new("L", (20, 10))
@@ -160,12 +160,12 @@ def test_bmp_with_few_greys_in_its_palette(depth, compression):
             packed_rows = b"".join(runs) + b"\0\1"
         palette = b"".join(bytes([grey, grey, grey, 0]) for grey in greys)
         data = bmp((20, 10), depth, packed_rows, palette, compression and RUN_LENGTHS[depth])
-        assert_comes_out_as(data, expected, 0)
+        assert_rendered_as(data, expected, 0)
 
 
-def words(picture, red, green, blue):
+def words(image, red, green, blue):
     """Pack each pixel into 16 bits."""
-    for row in rows(picture, 3 * WIDTH):
+    for row in rows(image, 3 * WIDTH):
         pixels = zip(row[::3], row[1::3], row[2::3], strict=True)
         shifts = (green + blue, blue)
         yield struct.pack(
@@ -173,33 +173,33 @@ def words(picture, red, green, blue):
         )
 
 
-def test_bmp_of_16_bits():
-    assert_comes_out_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 5, 5))[::-1]), PHOTO, 8)
+def test_16_bit_bmp_is_rendered():
+    assert_rendered_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 5, 5))[::-1]), PHOTO, 8)
     masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
-    assert_comes_out_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 6, 5))[::-1], compression=3, masks=masks), PHOTO, 8)
+    assert_rendered_as(bmp(PHOTO.size, 16, list(words(PHOTO, 5, 6, 5))[::-1], compression=3, masks=masks), PHOTO, 8)
 
 
 @pytest.mark.parametrize(("depth", "mode"), [(24, "BGR"), (32, "BGRX")])
-def test_bmp_of_true_colours(depth, mode):
-    given = rows_of(PHOTO, mode)
-    assert_comes_out_as(bmp(PHOTO.size, depth, given[::-1]), PHOTO, 0)
-    assert_comes_out_as(bmp((WIDTH, -HEIGHT), depth, given), PHOTO, 0)
+def test_true_color_bmp_is_rendered(depth, mode):
+    bmp_rows = rows_of(PHOTO, mode)
+    assert_rendered_as(bmp(PHOTO.size, depth, bmp_rows[::-1]), PHOTO, 0)
+    assert_rendered_as(bmp((WIDTH, -HEIGHT), depth, bmp_rows), PHOTO, 0)
 
 
-def rows_of(picture, layout):
-    data = picture.tobytes("raw", layout)
+def rows_of(image, layout):
+    data = image.tobytes("raw", layout)
     return [data[start : start + len(data) // HEIGHT] for start in range(0, len(data), len(data) // HEIGHT)]
 
 
 @pytest.mark.parametrize("alpha", ["set", "unset"])
-def test_bmp_with_alpha(alpha):
-    picture = photo(WIDTH, HEIGHT, "RGBA")
+def test_bmp_alpha_is_used_only_if_set(alpha):
+    image = photo(WIDTH, HEIGHT, "RGBA")
     if alpha == "unset":
-        picture.putalpha(0)
+        image.putalpha(0)
     masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    header = bytearray(bmp(PHOTO.size, 32, rows_of(picture, "BGRA")[::-1], compression=3, masks=masks + bytes(52)))
-    struct.pack_into("<I", header, 14, 108)  # only the fourth version of the header has alpha
-    assert_comes_out_as(bytes(header), on_white(picture) if alpha == "set" else picture.convert("RGB"))
+    header = bytearray(bmp(PHOTO.size, 32, rows_of(image, "BGRA")[::-1], compression=3, masks=masks + bytes(52)))
+    struct.pack_into("<I", header, 14, 108)  # version 4 of the header, which has alpha
+    assert_rendered_as(bytes(header), on_white(image) if alpha == "set" else image.convert("RGB"))
 
 
 # TIFF
@@ -207,29 +207,29 @@ def test_bmp_with_alpha(alpha):
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LA"])
 @pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate"])
-def test_tiff(mode, compression):
-    picture = photo(WIDTH, HEIGHT, mode)
-    assert_comes_out_as(encoded(picture, "TIFF", compression=compression), on_white(picture))
+def test_tiff_modes_and_compressions_are_rendered(mode, compression):
+    image = photo(WIDTH, HEIGHT, mode)
+    assert_rendered_as(encoded(image, "TIFF", compression=compression), on_white(image))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
-def test_tiff_of_differences(mode, compression):
-    picture = photo(WIDTH, HEIGHT, mode)
-    assert_comes_out_as(encoded(picture, "TIFF", compression=compression, tiffinfo={317: 2}), picture, 0)
+def test_tiff_with_predictor_is_rendered(mode, compression):
+    image = photo(WIDTH, HEIGHT, mode)
+    assert_rendered_as(encoded(image, "TIFF", compression=compression, tiffinfo={317: 2}), image, 0)
 
 
 @pytest.mark.parametrize("compression", ["group3", "group4"])
-def test_tiff_of_a_fax(compression):
+def test_fax_tiff_is_rendered(compression):
     fax = PHOTO.convert("1")
-    assert_comes_out_as(encoded(fax, "TIFF", compression=compression), fax, 0)
+    assert_rendered_as(encoded(fax, "TIFF", compression=compression), fax, 0)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_tiff_with_jpeg(mode):
-    picture = photo(mode=mode)
-    result = rendered(encoded(picture, "TIFF", compression="jpeg", quality=95))[0]
-    assert psnr(result, picture) >= 30
+def test_jpeg_tiff_is_rendered(mode):
+    image = photo(mode=mode)
+    result = rendered(encoded(image, "TIFF", compression="jpeg", quality=95))[0]
+    assert psnr(result, image) >= 30
 
 
 def tags(depth, kind, count=1, **more):
@@ -237,88 +237,88 @@ def tags(depth, kind, count=1, **more):
     return base | {int(tag[1:]): value for tag, value in more.items()}
 
 
-def sixteen(picture, order):
-    """Give the samples in 16 bits, the low bits other than the high ones."""
-    values = array("H", (min(65535, level * 257 + level % 3) for level in picture.tobytes()))
+def sixteen(image, order):
+    """Return the samples in 16 bits. The low byte differs from the high byte."""
+    values = array("H", (min(65535, level * 257 + level % 3) for level in image.tobytes()))
     if (sys.byteorder == "little") != (order == "<"):
         values.byteswap()
     return values.tobytes()
 
 
 @pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
-def test_tiff_of_either_byte_order(order):
-    assert_comes_out_as(tiff(tags(8, 2, 3), PHOTO.tobytes(), order=order), PHOTO, 0)
-    assert_comes_out_as(tiff(tags(16, 2, 3), sixteen(PHOTO, order), order=order), PHOTO)
-    assert_comes_out_as(tiff(tags(16, 1), sixteen(GREY, order), order=order), GREY)
+def test_tiff_of_each_byte_order_is_rendered(order):
+    assert_rendered_as(tiff(tags(8, 2, 3), PHOTO.tobytes(), order=order), PHOTO, 0)
+    assert_rendered_as(tiff(tags(16, 2, 3), sixteen(PHOTO, order), order=order), PHOTO)
+    assert_rendered_as(tiff(tags(16, 1), sixteen(GREY, order), order=order), GREY)
 
 
 @pytest.mark.parametrize("depth", [1, 8, 16])
-def test_tiff_in_which_white_is_zero(depth):
-    picture = GREY.convert("1") if depth == 1 else GREY
-    inverted = ImageChops.invert(picture)
+def test_white_is_zero_tiff_is_rendered(depth):
+    image = GREY.convert("1") if depth == 1 else GREY
+    inverted = ImageChops.invert(image)
     data = sixteen(inverted, "<") if depth == 16 else inverted.tobytes()
-    assert_comes_out_as(tiff(tags(depth, 0), data), picture)
+    assert_rendered_as(tiff(tags(depth, 0), data), image)
 
 
-def test_tiff_of_12_bits():
+def test_12_bit_tiff_is_rendered():
     width = WIDTH - WIDTH % 2
-    picture = GREY.crop((0, 0, width, HEIGHT))
-    samples = [level * 4095 // 255 for level in picture.tobytes()]
+    image = GREY.crop((0, 0, width, HEIGHT))
+    samples = [level * 4095 // 255 for level in image.tobytes()]
     data = packed(samples, 12)
-    assert_comes_out_as(tiff(tags(12, 1) | {256: (3, [width])}, data), picture)
+    assert_rendered_as(tiff(tags(12, 1) | {256: (3, [width])}, data), image)
 
 
 @pytest.mark.parametrize(("depth", "form"), [(8, 2), (16, 2), (32, 1), (32, 2), (32, 3)])
-def test_tiff_of_samples_that_have_no_agreed_white_is_refused(depth, form):
+def test_tiff_without_defined_white_level_is_refused(depth, form):
     with pytest.raises(BadImage):
         rendered(tiff(tags(depth, 1, t339=(3, [form])), bytes(WIDTH * HEIGHT * depth // 8)))
 
 
-def test_tiff_of_many_strips():
-    assert_comes_out_as(tiff(tags(8, 2, 3, t278=(3, [1])), *rows(PHOTO, 3 * WIDTH)), PHOTO, 0)
+def test_tiff_with_many_strips_is_rendered():
+    assert_rendered_as(tiff(tags(8, 2, 3, t278=(3, [1])), *rows(PHOTO, 3 * WIDTH)), PHOTO, 0)
 
 
-def test_tiff_of_tiles():
-    canvas = Image.new("RGB", (64, 48), "red")  # what the tiles hold beyond the picture must not be seen
+def test_tiled_tiff_is_rendered():
+    canvas = Image.new("RGB", (64, 48), "red")  # pixels of the tiles outside the image must be invisible
     canvas.paste(PHOTO)
     tiles = [canvas.crop((x, y, x + 16, y + 16)).tobytes() for y in range(0, 48, 16) for x in range(0, 64, 16)]
-    assert_comes_out_as(tiff(tags(8, 2, 3, t322=(3, [16]), t323=(3, [16])), *tiles, tiles=True), PHOTO, 0)
+    assert_rendered_as(tiff(tags(8, 2, 3, t322=(3, [16]), t323=(3, [16])), *tiles, tiles=True), PHOTO, 0)
 
 
-def test_tiff_of_planes():
+def test_planar_tiff_is_rendered():
     planes = [plane.tobytes() for plane in PHOTO.split()]
-    assert_comes_out_as(tiff(tags(8, 2, 3, t284=(3, [2]), t278=(3, [HEIGHT])), *planes), PHOTO, 0)
+    assert_rendered_as(tiff(tags(8, 2, 3, t284=(3, [2]), t278=(3, [HEIGHT])), *planes), PHOTO, 0)
 
 
-def test_tiff_with_alpha_that_is_multiplied_in():
-    picture = photo(WIDTH, HEIGHT, "RGBA")
-    assert_comes_out_as(tiff(tags(8, 2, 4, t338=(3, [1])), picture.convert("RGBa").tobytes()), on_white(picture), 3)
+def test_tiff_with_associated_alpha_is_rendered():
+    image = photo(WIDTH, HEIGHT, "RGBA")
+    assert_rendered_as(tiff(tags(8, 2, 4, t338=(3, [1])), image.convert("RGBa").tobytes()), on_white(image), 3)
 
 
-def test_of_a_tiff_of_many_pages_the_first_is_taken():
+def test_multipage_tiff_renders_first_page():
     others = [ImageChops.invert(PHOTO), GREY.resize((300, 300))]
     for compression in ("raw", "tiff_lzw"):
         data = encoded(PHOTO, "TIFF", save_all=True, append_images=others, compression=compression)
         assert decoded(data, "TIFF").n_frames == 3
-        assert_comes_out_as(data, PHOTO, 0)
+        assert_rendered_as(data, PHOTO, 0)
 
 
 # PPM
 
 
-def spelled(values):
+def decimal(values):
     return b" ".join(b"%d" % value for value in values)
 
 
 BITS = [level // 255 ^ 1 for level in GREY.convert("1").convert("L").tobytes()]
 HEAD = b"%d # width\n%d\n" % PHOTO.size
 PPM = {
-    "P1": (b"P1 " + HEAD + spelled(BITS), GREY.convert("1")),
+    "P1": (b"P1 " + HEAD + decimal(BITS), GREY.convert("1")),
     "P1 without spaces": (b"P1 " + HEAD + bytes(48 + bit for bit in BITS), GREY.convert("1")),
-    "P2": (b"P2 " + HEAD + b"255 " + spelled(GREY.tobytes()), GREY),
-    "P2 of 16 bits": (b"P2 " + HEAD + b"65535 " + spelled(level * 257 for level in GREY.tobytes()), GREY),
-    "P3": (b"P3 " + HEAD + b"255 # most\n" + spelled(PHOTO.tobytes()), PHOTO),
-    "P3 of 16 bits": (b"P3 " + HEAD + b"65535 " + spelled(level * 257 for level in PHOTO.tobytes()), PHOTO),
+    "P2": (b"P2 " + HEAD + b"255 " + decimal(GREY.tobytes()), GREY),
+    "P2 of 16 bits": (b"P2 " + HEAD + b"65535 " + decimal(level * 257 for level in GREY.tobytes()), GREY),
+    "P3": (b"P3 " + HEAD + b"255 # maximum\n" + decimal(PHOTO.tobytes()), PHOTO),
+    "P3 of 16 bits": (b"P3 " + HEAD + b"65535 " + decimal(level * 257 for level in PHOTO.tobytes()), PHOTO),
     "P4": (b"P4 " + HEAD + encoded(GREY.convert("1"), "PPM").split(b"\n", 2)[2], GREY.convert("1")),
     "P5": (b"P5 " + HEAD + b"255\n" + GREY.tobytes(), GREY),
     "P5 of 16 bits": (b"P5 " + HEAD + b"65535\n" + sixteen(GREY, ">"), GREY),
@@ -344,5 +344,5 @@ PPM = {
 
 
 @pytest.mark.parametrize("form", PPM)
-def test_ppm(form):
-    assert_comes_out_as(*PPM[form])
+def test_ppm_is_rendered(form):
+    assert_rendered_as(*PPM[form])

@@ -1,4 +1,4 @@
-"""Every kind of JPEG: decoded at a reduced scale, its previews are those of a full decode."""
+"""Every kind of JPEG: previews from a reduced scale match previews from full size."""
 
 import struct
 
@@ -12,14 +12,14 @@ from .measure import (
     DEFAULT,
     assert_previews,
     decoded,
+    encode_lossless,
     encoded,
-    levels_apart,
+    max_difference,
     photo,
     previewed,
     psnr,
     rendered,
     shrunk,
-    without_loss,
 )
 
 PHOTO = photo(777, 583)
@@ -36,7 +36,7 @@ def with_segment(jpeg, marker, body):
 
 
 def ycck():
-    """Encode as Adobe does: inverted, the inks as YCbCr."""
+    """Encode as Adobe does: inverted, with cyan, magenta and yellow as YCbCr."""
     *inks, black = CMYK.split()
     planes = [ImageChops.invert(plane) for plane in Image.merge("RGB", inks).convert("YCbCr").split()]
     data = bytearray(encoded(Image.merge("CMYK", (*planes, black)), quality=95))
@@ -46,7 +46,7 @@ def ycck():
 
 
 def with_thumbnail():
-    """Encode with a thumbnail of another picture in the EXIF."""
+    """Encode with a thumbnail of another image in the EXIF."""
     thumbnail = encoded(OTHER.resize((160, 120)))
     directory = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 44, 0x0202, 4, 1, len(thumbnail), 0)
     return encoded(PHOTO, exif=b"Exif\0\0II*\0" + struct.pack("<IHI", 8, 0, 14) + directory + thumbnail)
@@ -55,7 +55,7 @@ def with_thumbnail():
 KINDS = {
     "baseline": lambda: encoded(PHOTO),
     "progressive": lambda: encoded(PHOTO, progressive=True),
-    "optimised": lambda: encoded(PHOTO, optimize=True),
+    "optimized": lambda: encoded(PHOTO, optimize=True),
     "grey": lambda: encoded(PHOTO.convert("L")),
     "progressive grey": lambda: encoded(PHOTO.convert("L"), progressive=True),
     "4:4:4": lambda: encoded(PHOTO, subsampling="4:4:4"),
@@ -69,7 +69,7 @@ KINDS = {
     "YCCK": ycck,
     "MPO": lambda: encoded(PHOTO, "MPO", save_all=True, append_images=[OTHER]),
     "trailing data": lambda: encoded(PHOTO) + b"trailing" * 100,
-    "trailing picture": lambda: encoded(PHOTO) + encoded(OTHER),
+    "trailing image": lambda: encoded(PHOTO) + encoded(OTHER),
     "thumbnail": with_thumbnail,
     "low quality": lambda: encoded(PHOTO, quality=5),
     "comments and unknown segments": lambda: with_segment(with_segment(encoded(PHOTO), 0xFE, b"\xff\xd9"), 0xE9, b"\xff\xd8\xff"),
@@ -77,22 +77,22 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_previews_are_those_of_a_full_decode(kind):
+def test_previews_match_full_decode(kind):
     jpeg = KINDS[kind]()
     reference = decoded(jpeg)
     reference = reference if reference.mode == "L" else reference.convert("RGB")
     _, previews, stored = rendered(jpeg)
     assert stored.jpeg == jpeg
     assert stored.size == PHOTO.size
-    assert {picture.mode for picture in previews.values()} == {reference.mode}
+    assert {image.mode for image in previews.values()} == {reference.mode}
     assert_previews(previews, reference)
     for longest in (1, 2, 8, 33, 161, 250, 400, 776, 777, 2048):
-        made = previewed(jpeg, longest)
-        assert psnr(made, shrunk(reference, longest)) >= (40 if longest >= 8 else 30), longest
+        result = previewed(jpeg, longest)
+        assert psnr(result, shrunk(reference, longest)) >= (40 if longest >= 8 else 30), longest
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "YCCK"])
-def test_inks_are_not_inverted(kind):
+def test_cmyk_is_not_inverted(kind):
     assert_previews(rendered(KINDS[kind]())[1], CMYK.convert("RGB"), 33)
 
 
@@ -114,21 +114,21 @@ SIZES = [
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("options", [{"subsampling": "4:2:0"}, {"subsampling": "4:4:4"}, {"progressive": True}], ids=str)
-def test_sizes_that_are_no_multiples_of_a_block_leave_no_edge(size, options):
-    """What the encoder pads its blocks with must not leak in: all of a plain picture keeps its colour."""
+def test_padding_of_incomplete_blocks_is_invisible(size, options):
+    """The padding of the last blocks must be invisible: an image of one color keeps this color."""
     plain = Image.new("RGB", size, (250, 120, 230))
     jpeg = encoded(plain, quality=100, **options)
-    for picture in rendered(jpeg)[1].values():
-        assert levels_apart(picture, plain.resize(picture.size)) <= 3
+    for image in rendered(jpeg)[1].values():
+        assert max_difference(image, plain.resize(image.size)) <= 3
     for longest in range(1, 2 * max(size), 1 + max(size) // 9):
-        picture = previewed(jpeg, longest)
-        assert levels_apart(picture, plain.resize(picture.size)) <= 3
+        image = previewed(jpeg, longest)
+        assert max_difference(image, plain.resize(image.size)) <= 3
 
 
 @pytest.mark.parametrize("size", [(161, 97), (319, 203), (641, 363), (1001, 999)])
-def test_sizes_that_are_no_multiples_of_a_block_are_not_shifted(size):
-    picture = photo(*size)
-    jpeg = encoded(picture, quality=95, subsampling="4:4:4")
+def test_incomplete_blocks_do_not_shift_image(size):
+    image = photo(*size)
+    jpeg = encoded(image, quality=95, subsampling="4:4:4")
     assert_previews(rendered(jpeg)[1], decoded(jpeg))
 
 
@@ -147,14 +147,14 @@ def test_sizes_that_are_no_multiples_of_a_block_are_not_shifted(size):
     ],
     ids=str,
 )
-def test_broken_metadata_does_not_spoil_a_picture(marker, body):
+def test_broken_metadata_does_not_change_image(marker, body):
     jpeg = encoded(PHOTO)
-    stored = render(with_segment(jpeg, marker, body), DEFAULT, without_loss)
-    assert_previews({size: decoded(made, "PNG") for size, made in stored.previews.items()}, decoded(jpeg))
+    stored = render(with_segment(jpeg, marker, body), DEFAULT, encode_lossless)
+    assert_previews({size: decoded(result, "PNG") for size, result in stored.previews.items()}, decoded(jpeg))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_jpeg_that_ends_early_is_refused(kind):
+def test_truncated_jpeg_is_refused(kind):
     if "trailing" not in kind and kind != "MPO":
         jpeg = KINDS[kind]()
         for length in (len(jpeg) // 2, len(jpeg) * 9 // 10, len(jpeg) - 200):

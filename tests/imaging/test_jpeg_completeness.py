@@ -1,4 +1,4 @@
-"""A JPEG whose data end early is refused, also with an end marker behind them; nothing is logged of it."""
+"""Truncated JPEGs are refused, with or without an end marker. Nothing is logged."""
 
 import re
 
@@ -6,29 +6,29 @@ import pytest
 
 from luna_image_store.imaging.render import render
 
-from .made import segment
+from .file_writers import segment
 from .measure import DEFAULT, assert_refused, encoded, photo
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = pytest.mark.usefixtures("nothing_logged")
 
 EOI = b"\xff\xd9"
 COLORS = {"RGB": ("RGB", {}), "4:4:4": ("RGB", {"subsampling": "4:4:4"}), "grey": ("L", {}), "inks": ("CMYK", {})}
-SIZES = {"small": (64, 48), "no multiple of a block": (61, 47), "medium": (300, 200), "large": (1400, 1000)}
+SIZES = {"small": (64, 48), "incomplete blocks": (61, 47), "medium": (300, 200), "large": (1400, 1000)}
 CASES = [(size, colors) for size in SIZES for colors in COLORS if size != "large" or colors == "RGB"]
 every_case = pytest.mark.parametrize(("size", "colors"), CASES, ids=[f"{size} {colors}" for size, colors in CASES])
 
 
-def made(size, colors, **options):
+def write_jpeg(size, colors, **options):
     mode, more = COLORS[colors]
     return encoded(photo(*SIZES[size], mode), quality=90, **more | options)
 
 
-def closed(data):
+def with_end_marker(data):
     return data.removesuffix(b"\xff") + EOI
 
 
 def scans(jpeg):
-    """Split a JPEG into its header, and its scans without the end marker; tables belong to what follows them."""
+    """Split a JPEG into its header and its scans, without the end marker. Tables belong to the next scan."""
     starts = []
     for found in re.finditer(rb"\xff\xda", jpeg):
         start = found.start()
@@ -47,57 +47,57 @@ def data_start(scan):
 
 @every_case
 @pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"optimize": True}], ids=["plain", "restarts", "optimized"])
-def test_a_sequential_jpeg_that_is_cut(size, colors, options):
-    """By more than what the last block has."""
-    jpeg = made(size, colors, **options)
+def test_truncated_sequential_jpeg_is_refused(size, colors, options):
+    """More than the last block is missing."""
+    jpeg = write_jpeg(size, colors, **options)
     render(jpeg, DEFAULT)
     start = data_start(jpeg)
     for share in (0, 0.01, 0.3, 0.6, 0.8):
-        kept = jpeg[: start + int((len(jpeg) - start) * share)]
-        assert_refused(closed(kept))
-        assert_refused(kept)
-        assert_refused(closed(kept) + jpeg)
+        remaining = jpeg[: start + int((len(jpeg) - start) * share)]
+        assert_refused(with_end_marker(remaining))
+        assert_refused(remaining)
+        assert_refused(with_end_marker(remaining) + jpeg)
 
 
 @every_case
-def test_a_progressive_jpeg_that_is_cut_in_its_first_scan(size, colors):
-    header, first, *others = scans(made(size, colors, progressive=True))
+def test_progressive_jpeg_truncated_in_first_scan_is_refused(size, colors):
+    header, first, *others = scans(write_jpeg(size, colors, progressive=True))
     render(b"".join([header, first, *others]) + EOI, DEFAULT)
     start = data_start(first)
     for share in (0, 0.3, 0.8):
-        kept = first[: start + int((len(first) - start) * share)]
-        assert_refused(closed(header + kept))
+        remaining = first[: start + int((len(first) - start) * share)]
+        assert_refused(with_end_marker(header + remaining))
 
 
-@pytest.mark.xfail(strict=True, reason="where all scans are there, only the last pixel says whether one is cut")
+@pytest.mark.xfail(strict=True, reason="if no scan is missing, the check decodes only the last pixel")
 @pytest.mark.parametrize("number", [3, -1], ids=["fourth", "last"])
 @pytest.mark.parametrize("size", ["small", "large"])
-def test_a_progressive_jpeg_one_of_whose_scans_is_cut(size, number):
-    header, *parts = scans(made(size, "RGB", progressive=True))
+def test_progressive_jpeg_with_one_truncated_scan_is_refused(size, number):
+    header, *parts = scans(write_jpeg(size, "RGB", progressive=True))
     start = data_start(parts[number])
     parts[number] = parts[number][: start + (len(parts[number]) - start) // 3].removesuffix(b"\xff")
     assert_refused(header + b"".join(parts) + EOI)
 
 
 @every_case
-def test_a_progressive_jpeg_that_is_cut_in_a_later_scan(size, colors):
-    """By far; behind the cut are the other scans, or none."""
-    header, *parts = scans(made(size, colors, progressive=True))
+def test_progressive_jpeg_truncated_in_later_scan_is_refused(size, colors):
+    """Most of the scan is missing, and all later scans."""
+    header, *parts = scans(write_jpeg(size, colors, progressive=True))
     for number in {1, len(parts) // 2, len(parts) - 2}:
         start = data_start(parts[number])
-        kept = header + b"".join(parts[:number]) + parts[number][: start + (len(parts[number]) - start) // 3]
-        assert_refused(closed(kept))
+        remaining = header + b"".join(parts[:number]) + parts[number][: start + (len(parts[number]) - start) // 3]
+        assert_refused(with_end_marker(remaining))
 
 
 @pytest.mark.parametrize("colors", ["RGB", "inks"])
 @pytest.mark.parametrize("missing", [0, 1, 2])
-def test_a_jpeg_in_which_a_component_has_no_scan(colors, missing):
-    """Of the others the scans with one component are left."""
-    header, *parts = scans(made("small", colors, progressive=True))
+def test_jpeg_component_without_scan_is_refused(colors, missing):
+    """The other components have scans."""
+    header, *parts = scans(write_jpeg("small", colors, progressive=True))
     identifier = header[header.index(b"\xff\xc2") + 10 + 3 * missing]
-    kept = [part for part in parts if identifier not in components(part)]
-    assert 0 < len(kept) < len(parts)
-    assert_refused(header + b"".join(kept) + EOI)
+    remaining = [part for part in parts if identifier not in components(part)]
+    assert 0 < len(remaining) < len(parts)
+    assert_refused(header + b"".join(remaining) + EOI)
     assert_refused(header + b"".join(part for part in parts if components(part) == bytes([identifier])) + EOI)
 
 
@@ -106,34 +106,34 @@ def components(scan):
     return scan[head + 1 : head + 1 + 2 * scan[head] : 2]
 
 
-def test_a_sequential_jpeg_whose_scans_have_a_component_each():
-    """Its last component may lack a scan."""
-    planes = [made("small", "grey")] * 3
+def test_sequential_jpeg_with_one_scan_per_component():
+    """If a component has no scan, or a truncated scan, the image is refused."""
+    planes = [write_jpeg("small", "grey")] * 3
     header = planes[0][: planes[0].index(b"\xff\xc0")]
     frame = segment(0xC0, b"\x08\x00\x30\x00\x40\x03" + b"\1\x11\0\2\x11\0\3\x11\0")
     tables = planes[0][planes[0].index(b"\xff\xc4") : planes[0].index(b"\xff\xda")]
     data = planes[0][data_start(planes[0]) : -2]
     parts = [segment(0xDA, bytes([1, number, 0, 0, 63, 0])) + data for number in (1, 2, 3)]
     assert render(header + frame + tables + b"".join(parts) + EOI, DEFAULT).size == SIZES["small"]
-    for kept in (parts[:2], parts[:1], parts[1:], [parts[0], parts[2]]):
-        assert_refused(header + frame + tables + b"".join(kept) + EOI)
+    for remaining in (parts[:2], parts[:1], parts[1:], [parts[0], parts[2]]):
+        assert_refused(header + frame + tables + b"".join(remaining) + EOI)
     for number in range(3):
-        cut = [closed(part[:40]).removesuffix(EOI) if place == number else part for place, part in enumerate(parts)]
-        assert_refused(header + frame + tables + b"".join(cut) + EOI)
+        truncated = [with_end_marker(part[:40]).removesuffix(EOI) if place == number else part for place, part in enumerate(parts)]
+        assert_refused(header + frame + tables + b"".join(truncated) + EOI)
 
 
 @pytest.mark.parametrize("colors", COLORS)
 @pytest.mark.parametrize("size", ["medium", "large"])
-def test_a_jpeg_that_lacks_restart_intervals(size, colors):
-    jpeg = made(size, colors, restart_marker_rows=1)
+def test_jpeg_with_missing_restart_intervals_is_refused(size, colors):
+    jpeg = write_jpeg(size, colors, restart_marker_rows=1)
     places = [found.start() for found in re.finditer(rb"\xff[\xd0-\xd7]", jpeg) if found.start() > data_start(jpeg)]
     for first, count in ((0, 1), (len(places) // 2, 3), (len(places) - 2, 1)):
         assert_refused(jpeg[: places[first]] + jpeg[places[first + count] :])
 
 
-@pytest.mark.xfail(strict=True, reason="of the last block only the last pixel is looked at: what it has of coefficients is enough")
+@pytest.mark.xfail(strict=True, reason="the check of the last block reads only the last pixel")
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (64, 48)], ids=str)
-def test_a_jpeg_that_is_cut_in_its_last_block(size):
+def test_jpeg_truncated_in_last_block_is_refused(size):
     jpeg = encoded(photo(*size), quality=90)
     start = data_start(jpeg)
-    assert_refused(closed(jpeg[: start + (len(jpeg) - start) // 3] if size != (64, 48) else jpeg[:-40]))
+    assert_refused(with_end_marker(jpeg[: start + (len(jpeg) - start) // 3] if size != (64, 48) else jpeg[:-40]))

@@ -1,4 +1,4 @@
-"""PNGs of every color type with broken chunks beside their pixels, and with too few rows; EXIF in every place."""
+"""PNGs of every color type with broken chunks or missing rows, and with EXIF in every position."""
 
 import struct
 import zlib
@@ -9,11 +9,11 @@ from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
 from tests.sample_images import ORIENTATION, TRANSPOSES
 
-from .made import adam7, chunk, packed
-from .measure import DEFAULT, levels_apart, photo, rendered
+from .file_writers import adam7, chunk, packed
+from .measure import DEFAULT, max_difference, photo, rendered
 from .profiles import DISPLAY_P3, SRGB_CURVE, matrix_profile
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = pytest.mark.usefixtures("nothing_logged")
 
 SIZE = WIDTH, HEIGHT = 24, 20
 SOURCE = photo(*SIZE, "RGBA")
@@ -39,7 +39,7 @@ def header(kind, size=SIZE, interlaced=False):
 
 
 def rows(kind, interlaced=False):
-    """Give the rows, none of them black."""
+    """Return the rows. No row is black."""
     color, depth = KINDS[kind]
     bits = SAMPLES[color] * depth
 
@@ -51,7 +51,7 @@ def rows(kind, interlaced=False):
     return [b"\0" + packed([pixel(x, y) for x in range(WIDTH)], bits) for y in range(HEIGHT)]
 
 
-def made(kind, before=b"", after=b"", interlaced=False, data=None, middle=None):
+def write_png(kind, before=b"", after=b"", interlaced=False, data=None, middle=None):
     data = zlib.compress(b"".join(rows(kind, interlaced))) if data is None else data
     pixels = chunk(b"IDAT", data) if middle is None else chunk(b"IDAT", data[:30]) + middle + chunk(b"IDAT", data[30:])
     return header(kind, interlaced=interlaced) + before + (PALETTE if KINDS[kind][0] == 3 else b"") + pixels + after + END
@@ -61,8 +61,8 @@ def wrong_crc(data):
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
-def claiming(name, content, length):
-    """Write a chunk that says it has another length."""
+def with_length(name, content, length):
+    """Write a chunk with a wrong length in its header."""
     return struct.pack(">I", length) + chunk(name, content)[4:]
 
 
@@ -111,77 +111,80 @@ ODD = {
         }.items()
         for length in lengths
     },
-    "packed texts that are junk": chunk(b"zTXt", b"a\0\0junk") + chunk(b"iTXt", b"a\0\1\0\0\0junk"),
-    "a packed text by a strange method": chunk(b"zTXt", b"a\0\7" + zlib.compress(b"x")),
-    "a packed text of 3 MiB": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3 * 2**20))),
+    "compressed texts of junk": chunk(b"zTXt", b"a\0\0junk") + chunk(b"iTXt", b"a\0\1\0\0\0junk"),
+    "a compressed text with an unknown method": chunk(b"zTXt", b"a\0\7" + zlib.compress(b"x")),
+    "a compressed text of 3 MiB": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3 * 2**20))),
     "an international text of 3 MiB": chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(bytes(3 * 2**20))),
     "a plain text of 3 MiB": chunk(b"tEXt", b"a\0" + b"x" * 3 * 2**20),
     "texts of 100 MiB in all": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20 - 1))) * 100,
-    "a text that is no UTF-8": chunk(b"iTXt", b"a\0\0\0\xff\0\xfe\0\xfd"),
+    "a text that is not UTF-8": chunk(b"iTXt", b"a\0\0\0\xff\0\xfe\0\xfd"),
     "a profile of 2 MiB": chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**21))),
     "an animation of no frames": chunk(b"acTL", bytes(8)),
-    "an animation of many": chunk(b"acTL", b"\xff" * 8) + frame_control(0),
+    "an animation of many frames": chunk(b"acTL", b"\xff" * 8) + frame_control(0),
     "two animations": chunk(b"acTL", struct.pack(">II", 1, 0)) * 2,
     "a frame control out of order": chunk(b"acTL", struct.pack(">II", 2, 0)) + frame_control(7),
     "a frame outside of the image": chunk(b"acTL", struct.pack(">II", 2, 0)) + frame_control(0, 2**31 - 1, 5, 2**31 - 1, 3),
     "a frame of no size": chunk(b"acTL", struct.pack(">II", 2, 0)) + frame_control(0, 0, 0),
-    "a name that is none": chunk(b"\0\1\2\3", b"x"),
+    "an invalid name": chunk(b"\0\1\2\3", b"x"),
     "unknown names": chunk(b"vpAg", bytes(9)) + chunk(b"npTc", b"x"),
 }
 
 
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("kind", ["grey of 16 bits", "RGB", "palette"])
-def test_chunks_beside_the_pixels_change_nothing(kind, name):
-    expected = render(made(kind), DEFAULT)
-    for data in (made(kind, before=ODD[name]), made(kind, after=ODD[name])):
+def test_odd_chunks_do_not_change_image(kind, name):
+    expected = render(write_png(kind), DEFAULT)
+    for data in (write_png(kind, before=ODD[name]), write_png(kind, after=ODD[name])):
         assert render(data, DEFAULT) == expected
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][0] in (0, 2)])
 @pytest.mark.parametrize("length", [0, 1, 3, 5, 7, 256])
-def test_a_transparent_color_of_another_length_is_none(kind, length):
-    assert render(made(kind, before=chunk(b"tRNS", bytes(length))), DEFAULT) == render(made(kind), DEFAULT)
+def test_transparent_color_of_wrong_length_is_ignored(kind, length):
+    assert render(write_png(kind, before=chunk(b"tRNS", bytes(length))), DEFAULT) == render(write_png(kind), DEFAULT)
 
 
-AFTERWARDS = {
+AFTER_PIXELS = {
     "junk": bytes(range(256)),
-    "a chunk that is longer than the file": claiming(b"tEXt", b"a\0b", 10**6),
-    "a chunk that is longer than any": claiming(b"tEXt", b"a\0b", 2**32 - 1),
-    "a chunk that is shorter than it says": claiming(b"tEXt", b"a\0bcdef", 3),
-    "a frame whose pixels are junk": frame_control(1) + chunk(b"fdAT", struct.pack(">I", 2) + b"junk"),
+    "a chunk that is longer than the file": with_length(b"tEXt", b"a\0b", 10**6),
+    "a chunk with the maximum length": with_length(b"tEXt", b"a\0b", 2**32 - 1),
+    "a chunk with a declared length that is too short": with_length(b"tEXt", b"a\0bcdef", 3),
+    "a frame with pixels of junk": frame_control(1) + chunk(b"fdAT", struct.pack(">I", 2) + b"junk"),
 }
 
 
-@pytest.mark.parametrize("name", AFTERWARDS)
+@pytest.mark.parametrize("name", AFTER_PIXELS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_follows_the_pixels_changes_nothing(kind, name):
-    assert render(made(kind, after=AFTERWARDS[name]), DEFAULT) == render(made(kind), DEFAULT)
-    assert render(made(kind) + AFTERWARDS[name], DEFAULT) == render(made(kind), DEFAULT)
+def test_data_after_pixels_do_not_change_image(kind, name):
+    assert render(write_png(kind, after=AFTER_PIXELS[name]), DEFAULT) == render(write_png(kind), DEFAULT)
+    assert render(write_png(kind) + AFTER_PIXELS[name], DEFAULT) == render(write_png(kind), DEFAULT)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("interlaced", [False, True], ids=["plain", "interlaced"])
-def test_rows_that_are_missing(kind, interlaced):
-    given, expected = rows(kind, interlaced), render(made(kind, interlaced=interlaced), DEFAULT)
-    whole = b"".join(given)
-    assert render(made(kind, interlaced=interlaced, data=zlib.compress(whole + whole)), DEFAULT) == expected
-    for kept in (0, 1, len(given[0]), len(whole) // 2, len(whole) - len(given[-1]), len(whole) - 1):
-        for shown in (whole, bytes(len(whole))):  # what looks like rows that are missing
+def test_missing_rows_are_refused(kind, interlaced):
+    all_rows, expected = rows(kind, interlaced), render(write_png(kind, interlaced=interlaced), DEFAULT)
+    complete = b"".join(all_rows)
+    assert render(write_png(kind, interlaced=interlaced, data=zlib.compress(complete + complete)), DEFAULT) == expected
+    for length in (0, 1, len(all_rows[0]), len(complete) // 2, len(complete) - len(all_rows[-1]), len(complete) - 1):
+        for shown in (complete, bytes(len(complete))):  # black rows look like missing rows
             with pytest.raises(BadImage):
-                render(made(kind, interlaced=interlaced, data=zlib.compress(shown[:kept])), DEFAULT)
+                render(write_png(kind, interlaced=interlaced, data=zlib.compress(shown[:length])), DEFAULT)
             with pytest.raises(BadImage):
-                render(made(kind, interlaced=interlaced, data=zlib.compress(shown[:kept]), middle=chunk(b"tEXt", b"a\0b")), DEFAULT)
+                render(
+                    write_png(kind, interlaced=interlaced, data=zlib.compress(shown[:length]), middle=chunk(b"tEXt", b"a\0b")),
+                    DEFAULT,
+                )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_ends_in_its_pixels(kind):
-    whole = made(kind)
-    for length in (33, whole.index(b"IDAT") + 4, whole.index(b"IDAT") + 9, len(whole) - 30):
+def test_file_truncated_in_pixels_is_refused(kind):
+    complete = write_png(kind)
+    for length in (33, complete.index(b"IDAT") + 4, complete.index(b"IDAT") + 9, len(complete) - 30):
         with pytest.raises(BadImage):
-            render(whole[:length], DEFAULT)
+            render(complete[:length], DEFAULT)
         with pytest.raises(BadImage):
-            render(whole[:length] + END, DEFAULT)
+            render(complete[:length] + END, DEFAULT)
 
 
 def exif(kind=3, padding=0):
@@ -197,14 +200,14 @@ def text(kind, content):
 
 def texts(kind, content):
     name = b"Raw profile type %s\0" % kind
-    return {"plain": chunk(b"tEXt", name + content), "packed": chunk(b"zTXt", name + b"\0" + zlib.compress(content))}
+    return {"plain": chunk(b"tEXt", name + content), "compressed": chunk(b"zTXt", name + b"\0" + zlib.compress(content))}
 
 
 EXIFS = {
     **{f"eXIf of type {kind}": chunk(b"eXIf", exif(kind)) for kind in (1, 3, 4)},
     "eXIf of 200 KiB": chunk(b"eXIf", exif(padding=200 * 2**10)),
-    "eXIf with the head of a JPEG's": chunk(b"eXIf", b"Exif\0\0" + exif()),
-    "eXIf behind one that is broken": wrong_crc(chunk(b"eXIf", exif())) + chunk(b"eXIf", exif()),
+    "eXIf with the header of EXIF in a JPEG": chunk(b"eXIf", b"Exif\0\0" + exif()),
+    "eXIf after a broken eXIf": wrong_crc(chunk(b"eXIf", exif())) + chunk(b"eXIf", exif()),
     **{
         f"{form} text {kind.decode()}{of}": made_text
         for kind in (b"exif", b"APP1")
@@ -218,33 +221,35 @@ EXIFS = {
 @pytest.mark.parametrize("name", EXIFS)
 @pytest.mark.parametrize("place", ["before", "after"])
 @pytest.mark.parametrize("color", ["RGB", "palette"])
-def test_exif_turns_an_image_wherever_it_is(name, place, color):
-    given = SOURCE.convert("RGB") if color == "RGB" else SOURCE.convert("RGB").quantize(256)
-    lying = given.transpose(TRANSPOSES[6])
+def test_exif_before_or_after_pixels_rotates_image(name, place, color):
+    image_of_kind = SOURCE.convert("RGB") if color == "RGB" else SOURCE.convert("RGB").quantize(256)
+    rotated = image_of_kind.transpose(TRANSPOSES[6])
     bands = 3 if color == "RGB" else 1
-    data = lying.tobytes()
+    data = rotated.tobytes()
     lines = b"".join(b"\0" + data[start : start + bands * HEIGHT] for start in range(0, len(data), bands * HEIGHT))
-    palette = chunk(b"PLTE", bytes(given.getpalette("RGB"))) if color == "palette" else b""
+    palette = chunk(b"PLTE", bytes(image_of_kind.getpalette("RGB"))) if color == "palette" else b""
     pixels = palette + chunk(b"IDAT", zlib.compress(lines))
     parts = (EXIFS[name], pixels) if place == "before" else (pixels, EXIFS[name])
     image = rendered(header(color, (HEIGHT, WIDTH)) + b"".join(parts) + END)[0]
-    assert levels_apart(image, given.convert("RGB")) == 0
+    assert max_difference(image, image_of_kind.convert("RGB")) == 0
 
 
-def test_exif_in_a_long_packed_text_turns_an_image():
+def test_exif_in_long_compressed_text_rotates_image():
     long = texts(b"exif", text(b"exif", b"Exif\0\0" + exif(padding=2**20)))
-    one, other = (header("RGB") + part + made("RGB")[33:] for part in (long["packed"], long["plain"]))
+    one, other = (header("RGB") + part + write_png("RGB")[33:] for part in (long["compressed"], long["plain"]))
     assert render(one, DEFAULT) == render(other, DEFAULT)
 
 
-@pytest.mark.xfail(strict=True, reason="of several texts with EXIF only the first of a form is read, also where it has none")
+@pytest.mark.xfail(
+    strict=True, reason="of several texts for EXIF, only the first of each chunk type is read, even if it has no EXIF"
+)
 @pytest.mark.parametrize("first", [b"junk", text(b"APP1", b"http://ns.adobe.com/xap/1.0/\0<x/>")], ids=["junk", "XMP"])
-def test_exif_in_a_text_behind_one_without_exif_turns_an_image(first):
+def test_exif_in_second_text_rotates_image(first):
     second = texts(b"exif", text(b"exif", b"Exif\0\0" + exif()))["plain"]
-    one, other = (header("RGB") + part + made("RGB")[33:] for part in (texts(b"APP1", first)["plain"] + second, second))
-    assert levels_apart(*(rendered(data)[0] for data in (one, other))) == 0
+    one, other = (header("RGB") + part + write_png("RGB")[33:] for part in (texts(b"APP1", first)["plain"] + second, second))
+    assert max_difference(*(rendered(data)[0] for data in (one, other))) == 0
 
 
-def test_a_profile_behind_the_pixels_is_ignored():
+def test_profile_after_pixels_is_ignored():
     profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(matrix_profile(DISPLAY_P3, SRGB_CURVE)))
-    assert render(made("RGB", after=profile), DEFAULT) == render(made("RGB"), DEFAULT)
+    assert render(write_png("RGB", after=profile), DEFAULT) == render(write_png("RGB"), DEFAULT)

@@ -17,31 +17,31 @@ from tests.sample_images import decoded, encoded, quadrants
 
 RENDERING = RenderSettings()
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
-CARRIED = ("JPEG", "PNG", "TIFF")
+WITH_METADATA = ("JPEG", "PNG", "TIFF")
 TIFF_COMPRESSIONS = (None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")
 
 
-def looks(data):
-    """Read the colour in the middle of a picture, whose mode it tells."""
-    picture = decoded(data)
-    return picture.mode, picture.getpixel((picture.width // 2, picture.height // 2))
+def mode_and_color(data):
+    """Return the mode of an image and the color of its middle pixel."""
+    image = decoded(data)
+    return image.mode, image.getpixel((image.width // 2, image.height // 2))
 
 
-def is_close(seen, expected, tolerance=3):
-    seen, expected = ((value,) if isinstance(value, int) else value for value in (seen, expected))
-    return len(seen) == len(expected) and all(abs(one - other) <= tolerance for one, other in zip(seen, expected, strict=True))
+def is_close(actual, expected, tolerance=3):
+    actual, expected = ((value,) if isinstance(value, int) else value for value in (actual, expected))
+    return len(actual) == len(expected) and all(abs(one - other) <= tolerance for one, other in zip(actual, expected, strict=True))
 
 
-def everything(data, rendering=RENDERING):
-    """Render a picture; give its JPEG where it was made here, all stored previews, and one that is made later."""
-    picture = render(data, rendering)
-    made = [] if picture.jpeg == data else [picture.jpeg]
-    return [*made, *picture.previews.values(), preview(picture.jpeg, 20, rendering)]
+def render_all(data, rendering=RENDERING):
+    """Render an image. Return its JPEG if it is new, all stored previews, and a preview of another size."""
+    image = render(data, rendering)
+    jpegs = [] if image.jpeg == data else [image.jpeg]
+    return [*jpegs, *image.previews.values(), preview(image.jpeg, 20, rendering)]
 
 
 @pytest.fixture
-def swapped():
-    """A profile that swaps red and green, so that its use can be seen."""
+def swapping_profile():
+    """Return a profile that swaps red and green, so that a test can detect its use."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")
     profile[red], profile[green] = profile[green], profile[red]
@@ -49,25 +49,25 @@ def swapped():
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 5}, {"subsampling": 0}, {"restart_marker_rows": 1}])
-def test_a_jpeg_is_kept_byte_for_byte(options):
+def test_jpeg_is_stored_unchanged(options):
     data = sample_images.jpeg(300, 200, **options)
     assert render(data, RENDERING).jpeg is data
 
 
-def test_a_jpeg_of_several_pictures_is_kept_byte_for_byte():
+def test_jpeg_with_several_images_is_stored_unchanged():
     data = encoded(quadrants(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
-    picture = render(data, RENDERING)
-    assert picture.jpeg == data
-    assert sample_images.corners(decoded(picture.previews[64])) == sample_images.UPRIGHT
+    image = render(data, RENDERING)
+    assert image.jpeg == data
+    assert sample_images.corners(decoded(image.previews[64])) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize("kind", sample_images.FORMATS)
-def test_each_format_is_taken_and_known_by_its_bytes(kind):
-    picture = render(encoded(quadrants(), kind), RENDERING)
-    result = decoded(picture.jpeg)
-    assert (result.format, result.mode, result.size, picture.size) == ("JPEG", "RGB", (64, 48), (64, 48))
+def test_each_format_is_detected_and_rendered(kind):
+    image = render(encoded(quadrants(), kind), RENDERING)
+    result = decoded(image.jpeg)
+    assert (result.format, result.mode, result.size, image.size) == ("JPEG", "RGB", (64, 48), (64, 48))
     assert sample_images.corners(result) == sample_images.UPRIGHT
-    assert all(sample_images.corners(decoded(data)) == sample_images.UPRIGHT for data in picture.previews.values())
+    assert all(sample_images.corners(decoded(data)) == sample_images.UPRIGHT for data in image.previews.values())
 
 
 @pytest.mark.parametrize("kind", ["ICO", "ICNS", "TGA", "PCX", "SGI", "DDS", "IM", "EPS", "PDF"])
@@ -77,54 +77,54 @@ def test_other_formats_are_refused(kind):
 
 
 @pytest.mark.parametrize("compression", TIFF_COMPRESSIONS)
-def test_tiff_is_taken_in_its_compressions(compression):
-    picture = render(encoded(quadrants(), "TIFF", compression=compression), RENDERING)
-    assert sample_images.corners(decoded(picture.jpeg)) == sample_images.UPRIGHT
+def test_tiff_compressions_are_accepted(compression):
+    image = render(encoded(quadrants(), "TIFF", compression=compression), RENDERING)
+    assert sample_images.corners(decoded(image.jpeg)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
-def test_the_first_of_several_frames_or_pages_is_taken(kind):
-    more = [Image.new("RGB", (64, 48), colour) for colour in (BLACK, WHITE)]
-    picture = render(encoded(quadrants(), kind, save_all=True, append_images=more), RENDERING)
-    assert sample_images.corners(decoded(picture.jpeg)) == sample_images.UPRIGHT
+def test_first_frame_or_page_is_rendered(kind):
+    more = [Image.new("RGB", (64, 48), color) for color in (BLACK, WHITE)]
+    image = render(encoded(quadrants(), kind, save_all=True, append_images=more), RENDERING)
+    assert sample_images.corners(decoded(image.jpeg)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", CARRIED)
-def test_a_picture_is_shown_upright(kind, orientation):
-    for data in everything(sample_images.rotated(orientation, kind, 320, 200)):
-        picture = decoded(data)
-        assert sample_images.corners(picture) == sample_images.UPRIGHT
-        assert picture.width > picture.height
-        assert not picture.getexif()
+@pytest.mark.parametrize("kind", WITH_METADATA)
+def test_image_is_rendered_upright(kind, orientation):
+    for data in render_all(sample_images.rotated(orientation, kind, 320, 200)):
+        image = decoded(data)
+        assert sample_images.corners(image) == sample_images.UPRIGHT
+        assert image.width > image.height
+        assert not image.getexif()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", CARRIED)
-def test_a_picture_that_is_shown_upright_has_the_exact_size(kind, orientation):
-    picture = render(sample_images.rotated(orientation, kind, 300, 100), RENDERING)
-    sizes = {longest: decoded(data).size for longest, data in picture.previews.items()}
+@pytest.mark.parametrize("kind", WITH_METADATA)
+def test_upright_image_has_exact_size(kind, orientation):
+    image = render(sample_images.rotated(orientation, kind, 300, 100), RENDERING)
+    sizes = {longest: decoded(data).size for longest, data in image.previews.items()}
     assert sizes == {160: (160, 53), 96: (96, 32), 64: (64, 21), 32: (32, 11)}
-    assert decoded(picture.jpeg).size == picture.size
-    assert picture.size == ((100, 300) if kind == "JPEG" and orientation > 4 else (300, 100))
-    assert decoded(preview(picture.jpeg, 150, RENDERING)).size == (150, 50)
+    assert decoded(image.jpeg).size == image.size
+    assert image.size == ((100, 300) if kind == "JPEG" and orientation > 4 else (300, 100))
+    assert decoded(preview(image.jpeg, 150, RENDERING)).size == (150, 50)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_an_orientation_that_is_none_is_upright(value):
+def test_invalid_orientation_is_ignored(value):
     exif = Image.Exif()
     exif[sample_images.ORIENTATION] = value
     for kind in ("JPEG", "PNG"):
-        for data in everything(encoded(quadrants(), kind, exif=exif)):
+        for data in render_all(encoded(quadrants(), kind, exif=exif)):
             assert sample_images.corners(decoded(data)) == sample_images.UPRIGHT
 
 
 @pytest.mark.parametrize(
     "exif", [b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x01"]
 )
-def test_broken_exif_is_no_reason_to_refuse_a_picture(exif):
+def test_broken_exif_is_ignored(exif):
     for kind in ("JPEG", "PNG"):
-        for data in everything(encoded(quadrants(), kind, exif=exif)):
+        for data in render_all(encoded(quadrants(), kind, exif=exif)):
             assert sample_images.corners(decoded(data)) == sample_images.UPRIGHT
 
 
@@ -143,56 +143,56 @@ def test_broken_exif_is_no_reason_to_refuse_a_picture(exif):
     ],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_previews_have_their_exact_size_and_are_never_enlarged(kind, size, expected):
-    picture = render(encoded(quadrants(*size), kind), RENDERING)
-    assert {longest: decoded(data).size for longest, data in picture.previews.items()} == expected
-    assert {longest: decoded(preview(picture.jpeg, longest, RENDERING)).size for longest in expected} == expected
+def test_previews_have_exact_size_and_are_never_enlarged(kind, size, expected):
+    image = render(encoded(quadrants(*size), kind), RENDERING)
+    assert {longest: decoded(data).size for longest, data in image.previews.items()} == expected
+    assert {longest: decoded(preview(image.jpeg, longest, RENDERING)).size for longest in expected} == expected
 
 
 @pytest.mark.parametrize("longest", [1, 2, 7, 100, 599, 600, 601, 2048])
-def test_a_preview_of_any_size_can_be_made(longest):
-    picture = decoded(preview(sample_images.jpeg(600, 300), longest, RENDERING))
+def test_preview_of_any_size_is_rendered(longest):
+    image = decoded(preview(sample_images.jpeg(600, 300), longest, RENDERING))
     longest = min(longest, 600)
-    assert picture.size == (longest, max(1, round(longest / 2)))
+    assert image.size == (longest, max(1, round(longest / 2)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_previews_look_like_the_picture(kind):
+def test_previews_look_like_the_image(kind):
     original = Image.merge("RGB", [Image.radial_gradient("L"), Image.linear_gradient("L"), Image.linear_gradient("L").rotate(90)])
     original = original.resize((1000, 700), Image.Resampling.BICUBIC)
-    picture = render(encoded(original, kind), RENDERING)
-    previews = {**picture.previews, 300: preview(picture.jpeg, 300, RENDERING)}
+    image = render(encoded(original, kind), RENDERING)
+    previews = {**image.previews, 300: preview(image.jpeg, 300, RENDERING)}
     for data in previews.values():
         small = decoded(data)
         difference = ImageChops.difference(small, original.resize(small.size, Image.Resampling.LANCZOS))
         assert max(ImageStat.Stat(difference).mean) < 4
 
 
-@pytest.mark.parametrize("kind", [kind for kind in sample_images.FORMATS if kind != "GIF"])  # its colours are always a palette
+@pytest.mark.parametrize("kind", [kind for kind in sample_images.FORMATS if kind != "GIF"])  # GIF always has a palette
 def test_grey_stays_grey(kind):
-    for data in everything(encoded(Image.new("L", (200, 100), 100), kind)):
-        picture = decoded(data)
-        assert is_close(picture.convert("RGB").getpixel((10, 5)), (100, 100, 100))
-        assert picture.mode == "L"
+    for data in render_all(encoded(Image.new("L", (200, 100), 100), kind)):
+        image = decoded(data)
+        assert is_close(image.convert("RGB").getpixel((10, 5)), (100, 100, 100))
+        assert image.mode == "L"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
 def test_black_and_white_becomes_grey(kind):
-    for data in everything(encoded(Image.new("1", (200, 100), 1), kind)):
-        assert looks(data) == ("L", 255)
+    for data in render_all(encoded(Image.new("1", (200, 100), 1), kind)):
+        assert mode_and_color(data) == ("L", 255)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "PPM", "TIFF"])
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_sixteen_bits_are_scaled_to_eight(kind, level):
-    for data in everything(encoded(Image.new("I;16", (200, 100), level * 257), kind)):
-        mode, seen = looks(data)
+    for data in render_all(encoded(Image.new("I;16", (200, 100), level * 257), kind)):
+        mode, actual = mode_and_color(data)
         assert mode == "L"
-        assert is_close(seen, level)
+        assert is_close(actual, level)
 
 
 def png16(color_type, *samples, chunks=b""):
-    """Encode a plain PNG of 16 bits per sample, of a kind that Pillow does not write."""
+    """Encode a PNG of 16 bits per sample. Pillow does not write all of its modes."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -216,26 +216,26 @@ def png16(color_type, *samples, chunks=b""):
     ],
     ids=["RGB", "RGBA", "LA", "L with another transparent level", "L with its level transparent", "PPM"],
 )
-def test_sixteen_bits_with_colour_or_transparency_are_scaled_and_flattened(data, mode, expected):
-    for result in everything(data):
-        assert looks(result)[0] == mode
-        assert is_close(looks(result)[1], expected)
+def test_sixteen_bits_with_color_or_transparency_are_scaled_and_flattened(data, mode, expected):
+    for result in render_all(data):
+        assert mode_and_color(result)[0] == mode
+        assert is_close(mode_and_color(result)[1], expected)
 
 
-def test_a_picture_of_floating_point_numbers_is_refused():
+def test_floating_point_image_is_refused():
     with pytest.raises(BadImage):
         render(encoded(Image.new("F", (20, 10), 0.5), "TIFF"), RENDERING)
 
 
-def transparent(mode, level, colour):
-    picture = Image.new("RGB" if "RGB" in mode else "L", (200, 100), colour)
-    picture.putalpha(level)
-    return picture
+def transparent(mode, level, color):
+    image = Image.new("RGB" if "RGB" in mode else "L", (200, 100), color)
+    image.putalpha(level)
+    return image
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize(
-    ("mode", "level", "colour", "expected"),
+    ("mode", "level", "color", "expected"),
     [
         ("RGBA", 0, sample_images.RED, ("RGB", WHITE)),
         ("RGBA", 128, sample_images.RED, ("RGB", (255, 127, 127))),
@@ -245,93 +245,100 @@ def transparent(mode, level, colour):
         ("LA", 255, 100, ("L", 100)),
     ],
 )
-def test_alpha_is_laid_on_white(kind, mode, level, colour, expected):
-    for data in everything(encoded(transparent(mode, level, colour), kind)):
-        assert looks(data)[0] == expected[0]
-        assert is_close(looks(data)[1], expected[1])
+def test_alpha_is_flattened_on_white(kind, mode, level, color, expected):
+    for data in render_all(encoded(transparent(mode, level, color), kind)):
+        assert mode_and_color(data)[0] == expected[0]
+        assert is_close(mode_and_color(data)[1], expected[1])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
-def test_the_transparent_colour_of_a_palette_is_laid_on_white(kind):
-    picture = Image.new("P", (200, 100), 1)
-    picture.putpalette([*BLACK, *sample_images.RED, *sample_images.BLUE])
-    picture.paste(2, (0, 0, 100, 100))
-    for data in everything(encoded(picture, kind, transparency=1)):
+def test_transparent_palette_color_is_flattened_on_white(kind):
+    image = Image.new("P", (200, 100), 1)
+    image.putpalette([*BLACK, *sample_images.RED, *sample_images.BLUE])
+    image.paste(2, (0, 0, 100, 100))
+    for data in render_all(encoded(image, kind, transparency=1)):
         result = decoded(data)
         assert is_close(result.getpixel((result.width * 3 // 4, 2)), WHITE)
         assert is_close(result.getpixel((result.width // 4, 2)), sample_images.BLUE)
 
 
-def test_a_palette_with_levels_of_transparency_is_laid_on_white():
-    picture = Image.new("P", (200, 100), 1)
-    picture.putpalette([*BLACK, *sample_images.RED])
-    for data in everything(encoded(picture, "PNG", transparency=bytes([255, 128]))):
-        assert is_close(looks(data)[1], (255, 127, 127))
+def test_palette_alpha_is_flattened_on_white():
+    image = Image.new("P", (200, 100), 1)
+    image.putpalette([*BLACK, *sample_images.RED])
+    for data in render_all(encoded(image, "PNG", transparency=bytes([255, 128]))):
+        assert is_close(mode_and_color(data)[1], (255, 127, 127))
 
 
-def test_a_single_transparent_colour_is_laid_on_white():
-    for data in everything(encoded(Image.new("RGB", (200, 100), sample_images.RED), "PNG", transparency=sample_images.RED)):
-        assert is_close(looks(data)[1], WHITE)
+def test_single_transparent_color_is_flattened_on_white():
+    for data in render_all(encoded(Image.new("RGB", (200, 100), sample_images.RED), "PNG", transparency=sample_images.RED)):
+        assert is_close(mode_and_color(data)[1], WHITE)
 
 
-def test_transparent_pictures_are_laid_on_the_background_of_the_settings():
-    for mode, colour in (("RGBA", sample_images.RED), ("LA", 0)):
-        for data in everything(encoded(transparent(mode, 0, colour), "PNG"), RenderSettings(background="#0000ff")):
-            assert is_close(looks(data)[1], sample_images.BLUE)
+def test_transparent_images_are_flattened_on_configured_background():
+    for mode, color in (("RGBA", sample_images.RED), ("LA", 0)):
+        for data in render_all(encoded(transparent(mode, 0, color), "PNG"), RenderSettings(background="#0000ff")):
+            assert is_close(mode_and_color(data)[1], sample_images.BLUE)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_becomes_rgb(kind):
-    for data in everything(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), kind)):
-        assert looks(data)[0] == "RGB"
-        assert is_close(looks(data)[1], sample_images.RED, 10)
+    for data in render_all(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), kind)):
+        assert mode_and_color(data)[0] == "RGB"
+        assert is_close(mode_and_color(data)[1], sample_images.RED, 10)
 
 
-@pytest.mark.parametrize("kind", CARRIED)
+@pytest.mark.parametrize("kind", WITH_METADATA)
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_colours_with_a_profile_are_brought_to_srgb(kind, mode, swapped):
+def test_colors_with_profile_are_converted_to_srgb(kind, mode, swapping_profile):
     if (kind, mode) == ("JPEG", "RGBA"):
         mode = "RGB"
-    for data in everything(encoded(Image.new(mode, (200, 100), sample_images.RED), kind, icc_profile=swapped)):
-        assert is_close(looks(data)[1], sample_images.GREEN, 10)
+    for data in render_all(encoded(Image.new(mode, (200, 100), sample_images.RED), kind, icc_profile=swapping_profile)):
+        assert is_close(mode_and_color(data)[1], sample_images.GREEN, 10)
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", b"\0" * 128, b""])
-@pytest.mark.parametrize("kind", CARRIED)
-def test_a_broken_profile_is_passed_over(kind, profile):
-    for data in everything(encoded(quadrants(), kind, icc_profile=profile)):
+@pytest.mark.parametrize("kind", WITH_METADATA)
+def test_broken_profile_is_ignored(kind, profile):
+    for data in render_all(encoded(quadrants(), kind, icc_profile=profile)):
         assert sample_images.corners(decoded(data)) == sample_images.UPRIGHT
 
 
-def test_a_profile_for_another_kind_of_colours_is_passed_over(swapped):
+def test_profile_for_other_color_space_is_ignored(swapping_profile):
     for kind in ("PNG", "JPEG", "TIFF"):
-        for data in everything(encoded(Image.new("L", (200, 100), 100), kind, icc_profile=swapped)):
-            assert is_close(looks(data)[1], 100)
-    for data in everything(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), "TIFF", icc_profile=swapped)):
-        assert is_close(looks(data)[1], sample_images.RED, 10)
+        for data in render_all(encoded(Image.new("L", (200, 100), 100), kind, icc_profile=swapping_profile)):
+            assert is_close(mode_and_color(data)[1], 100)
+    for data in render_all(encoded(Image.new("CMYK", (200, 100), (0, 255, 255, 0)), "TIFF", icc_profile=swapping_profile)):
+        assert is_close(mode_and_color(data)[1], sample_images.RED, 10)
 
 
-@pytest.mark.parametrize("kind", [*CARRIED, "GIF"])
-def test_no_metadata_comment_or_profile_is_carried_over(kind, swapped):
+@pytest.mark.parametrize("kind", [*WITH_METADATA, "GIF"])
+def test_metadata_comments_and_profiles_are_removed(kind, swapping_profile):
     exif = Image.Exif()
     exif[0x010E] = exif[0x8298] = "secret"
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Comment", "secret")
     notes.add_itxt("XML:com.adobe.xmp", "secret")
-    options = {"comment": b"secret", "icc_profile": swapped, "exif": exif, "xmp": b"secret", "dpi": (72, 72), "pnginfo": notes}
+    options = {
+        "comment": b"secret",
+        "icc_profile": swapping_profile,
+        "exif": exif,
+        "xmp": b"secret",
+        "dpi": (72, 72),
+        "pnginfo": notes,
+    }
     if kind == "TIFF":
         options["tiffinfo"] = {0x02BC: b"secret"}
         del options["exif"]
     original = encoded(quadrants(200, 100), kind, **options)
     assert b"secret" in original
-    for data in everything(original):
+    for data in render_all(original):
         assert b"secret" not in data
         assert b"ICC_PROFILE" not in data
         assert {marker[0] for marker in decoded(data).applist} <= {"APP0"}
         assert decoded(data).info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"}
 
 
-def test_the_qualities_are_those_of_the_settings():
+def test_configured_qualities_are_used():
     data = encoded(Image.effect_noise((300, 200), 80), "PNG")
     low = render(data, RenderSettings(jpeg_quality=10))
     high = render(data, RenderSettings(preview_quality=10))
@@ -340,12 +347,12 @@ def test_the_qualities_are_those_of_the_settings():
     assert len(preview(low.jpeg, 100, RENDERING)) > len(preview(low.jpeg, 100, RenderSettings(preview_quality=10)))
 
 
-def test_colours_of_a_converted_picture_are_kept_sharp():
-    """Single red columns on blue would run together where colours are stored at half the resolution."""
-    picture = Image.new("RGB", (32, 32), sample_images.BLUE)
+def test_converted_image_has_full_color_resolution():
+    """At half the color resolution, single red columns on blue would become purple."""
+    image = Image.new("RGB", (32, 32), sample_images.BLUE)
     for column in range(0, 32, 2):
-        picture.paste(sample_images.RED, (column, 0, column + 1, 32))
-    result = decoded(render(encoded(picture, "PNG"), RENDERING).jpeg)
+        image.paste(sample_images.RED, (column, 0, column + 1, 32))
+    result = decoded(render(encoded(image, "PNG"), RENDERING).jpeg)
     assert is_close(result.getpixel((8, 8)), sample_images.RED, 30)
     assert is_close(result.getpixel((9, 8)), sample_images.BLUE, 30)
 
@@ -363,7 +370,7 @@ def test_colours_of_a_converted_picture_are_kept_sharp():
     ],
     ids=["JPEG", "progressive JPEG", "large JPEG", "grey JPEG", "JPEG with EXIF", "PNG", "PNG with palette"],
 )
-def test_a_jpeg_or_png_that_was_cut_anywhere_is_refused(data):
+def test_jpeg_or_png_truncated_anywhere_is_refused(data):
     for length in range(len(data)):
         with pytest.raises(BadImage):
             render(data[:length], RENDERING)
@@ -378,7 +385,7 @@ def test_a_jpeg_or_png_that_was_cut_anywhere_is_refused(data):
     ],
     ids=["BMP", "GIF", "PPM", *(f"TIFF {compression}" for compression in TIFF_COMPRESSIONS), "plain PPM"],
 )
-def test_a_picture_of_another_format_that_was_cut_is_refused(data):
+def test_truncated_image_of_other_format_is_refused(data):
     render(data, RENDERING)
     for length in range(0, len(data) - 8, max(1, len(data) // 150)):
         with pytest.raises(BadImage):
@@ -386,7 +393,7 @@ def test_a_picture_of_another_format_that_was_cut_is_refused(data):
 
 
 @pytest.mark.parametrize("kind", sample_images.FORMATS)
-def test_a_header_that_claims_too_many_pixels_is_refused_at_once(kind):
+def test_header_with_too_many_pixels_is_refused_quickly(kind):
     data = sample_images.with_declared_size(kind, 60_000, 60_000)
     assert len(data) < 20_000
     started = time.perf_counter()
@@ -396,7 +403,7 @@ def test_a_header_that_claims_too_many_pixels_is_refused_at_once(kind):
     assert caught.value.detail == "The picture has 3600000000 pixels, the limit is 75000000"
 
 
-def test_a_frame_larger_than_its_gif_is_counted():
+def test_gif_frame_larger_than_screen_is_counted():
     data = bytearray(encoded(quadrants(), "GIF"))
     frame = data.index(b",\0\0\0\0")
     struct.pack_into("<HH", data, frame + 5, 60_000, 60_000)
@@ -405,22 +412,22 @@ def test_a_frame_larger_than_its_gif_is_counted():
 
 
 @pytest.mark.parametrize("kind", sample_images.FORMATS)
-def test_the_limit_on_pixels_is_exact(kind):
+def test_pixel_limit_is_exact(kind):
     data = encoded(quadrants(), kind)
     assert render(data, RenderSettings(max_pixels=64 * 48)).size == (64, 48)
     with pytest.raises(TooManyPixels):
         render(data, RenderSettings(max_pixels=64 * 48 - 1))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in sample_images.FORMATS if kind != "GIF"])  # which is as large as its frame
+@pytest.mark.parametrize("kind", [kind for kind in sample_images.FORMATS if kind != "GIF"])  # the frame sets the size of a GIF
 @pytest.mark.parametrize("size", [(0, 0), (0, 10), (10, 0)])
-def test_a_picture_without_pixels_is_refused(kind, size):
+def test_image_without_pixels_is_refused(kind, size):
     with pytest.raises(BadImage):
         render(sample_images.with_declared_size(kind, *size), RENDERING)
 
 
-def attempt(data):
-    """Render bytes that may be anything; only these errors may come of it."""
+def render_or_refuse(data):
+    """Render any bytes. Only BadImage and TooManyPixels are allowed errors."""
     with suppress(BadImage, TooManyPixels):
         assert isinstance(render(data, RenderSettings(max_pixels=10_000)), RenderedImage)
 
@@ -440,33 +447,33 @@ SEEDS = [
 
 @given(st.sampled_from(SEEDS), st.data())
 @settings(max_examples=400)
-def test_damaged_pictures_raise_no_other_errors(seed, data):
+def test_damaged_images_raise_no_other_errors(seed, data):
     damaged = bytearray(seed)
     for _ in range(data.draw(st.integers(1, 8))):
         position = data.draw(st.integers(0, min(len(seed), 400) - 1) | st.integers(0, len(seed) - 1))
         damaged[position] = data.draw(st.integers(0, 255))
-    attempt(bytes(damaged))
+    render_or_refuse(bytes(damaged))
 
 
 @given(
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*", b"GIF89a", b"P6 ", b"P3 2 2 255\n"]),
     st.binary(),
 )
-def test_random_bytes_behind_a_signature_raise_no_other_errors(signature, data):
-    attempt(signature + data)
+def test_random_bytes_after_signature_raise_no_other_errors(signature, data):
+    render_or_refuse(signature + data)
 
 
-def test_a_preview_of_what_is_no_picture_is_refused():
+def test_preview_of_invalid_image_is_refused():
     with pytest.raises(BadImage):
-        preview(b"no picture", 32, RENDERING)
+        preview(b"not an image", 32, RENDERING)
 
 
-def test_the_pillow_that_is_installed_is_fit():
+def test_installed_pillow_is_supported():
     assert pillow_problem(allow_plain=False) is None
 
 
 @pytest.mark.parametrize(
-    ("version", "allow_plain", "fault"),
+    ("version", "allow_plain", "problem"),
     [
         ("12.3.0", False, "plain Pillow 12.3.0 is loaded: install Pillow-SIMD"),
         ("12.2.9", True, "requires 12.3 or later"),
@@ -474,7 +481,7 @@ def test_the_pillow_that_is_installed_is_fit():
         ("13.0.0", True, None),
     ],
 )
-def test_plain_pillow_is_refused_unless_it_is_allowed_and_new(monkeypatch, version, allow_plain, fault):
+def test_plain_pillow_is_refused_unless_allowed_and_recent(monkeypatch, version, allow_plain, problem):
     monkeypatch.setattr(PIL, "__version__", version)
     found = pillow_problem(allow_plain)
-    assert found is None if fault is None else fault in found
+    assert found is None if problem is None else problem in found

@@ -1,13 +1,13 @@
-"""The usual samples of a TIFF in every packing and layout, compared with what they mean; and with pieces that end early."""
+"""The usual samples of a TIFF in every compression and layout, compared with the original image."""
 
 import pytest
 from PIL import Image, ImageChops
 
 from luna_image_store.errors import BadImage
 
-from .measure import levels_apart, photo, psnr, rendered
+from .measure import max_difference, photo, psnr, rendered
 from .profiles import lab
-from .tiff_page import ONE_STRIP, PACKINGS, STRIPS, TILES, on_white, page
+from .tiff_page import COMPRESSIONS, ONE_STRIP, STRIPS, TILES, on_white, page
 
 SIZE = 24, 18
 PHOTO = photo(*SIZE)
@@ -21,12 +21,12 @@ LABS = [lab(pixel) for pixel in zip(*(band.tobytes() for band in PHOTO.split()),
 
 
 def lab_bands(is_signed):
-    """Write L, a and b in 8 bits; repeated in 16 they are the same but for a 256th."""
+    """Return bands of L, a and b in 8 bits. In 16 bits, repeated bytes differ by at most 1/256."""
     rows = ((light * 2.55, a % 256 if is_signed else a + 128, b % 256 if is_signed else b + 128) for light, a, b in LABS)
     return [Image.frombytes("L", SIZE, bytes(round(value) % 256 for value in band)) for band in zip(*rows, strict=True)]
 
 
-COLORS = {  # photometric interpretation, bands, and what they mean
+COLORS = {  # photometric interpretation, bands, and the expected image
     "grey": (1, (GREY,), GREY.convert("RGB")),
     "white is zero": (0, (ImageChops.invert(GREY),), GREY.convert("RGB")),
     "RGB": (2, PHOTO.split(), PHOTO),
@@ -44,68 +44,68 @@ EXTRAS = {
 }
 LAYOUTS = [("<", False, STRIPS), (">", False, TILES), ("<", True, TILES), (">", True, ONE_STRIP)]
 PACKED = [(1, 1), (32773, 1), (5, 1), (8, 1), (5, 2), (8, 2)]
-NAMES = [PACKINGS[packing] + (", differences" if predictor == 2 else "") for packing, predictor in PACKED]
+NAMES = [COMPRESSIONS[compression] + (", differences" if predictor == 2 else "") for compression, predictor in PACKED]
 
 
 CASES = [(colors, depth) for colors in COLORS for depth in (8, 16) if (colors, depth) != ("palette", 16)]
 
 
-def is_rare(bands, depth, planar, predictor):
-    """Say whether the manual has such differences among what is refused."""
+def is_unsupported(bands, depth, planar, predictor):
+    """Return whether the manual lists this predictor as unsupported."""
     return predictor == 2 and not planar and len(bands) > (6 if depth == 8 else 4)
 
 
-@pytest.mark.parametrize(("packing", "predictor"), PACKED, ids=NAMES)
+@pytest.mark.parametrize(("compression", "predictor"), PACKED, ids=NAMES)
 @pytest.mark.parametrize("extra", EXTRAS.values(), ids=EXTRAS)
 @pytest.mark.parametrize(("colors", "depth"), CASES, ids=[f"{colors} of {depth} bits" for colors, depth in CASES])
-def test_samples(colors, depth, extra, packing, predictor):
-    photometric, bands, meaning = COLORS[colors]
-    expected = on_white(meaning, ALPHA) if 2 in extra else meaning
+def test_samples_are_decoded(colors, depth, extra, compression, predictor):
+    photometric, bands, opaque = COLORS[colors]
+    expected = on_white(opaque, ALPHA) if 2 in extra else opaque
     bands = [*bands, *(ALPHA if kind == 2 else OTHER for kind in extra)]
     more = {"t320": (3, MAP)} if colors == "palette" else {}
     for order, planar, layout in LAYOUTS:
-        data = page(photometric, bands, depth, order, extra, layout, planar, predictor, packing, **more)
+        data = page(photometric, bands, depth, order, extra, layout, planar, predictor, compression, **more)
         try:
             image = rendered(data)[0]
         except BadImage:
-            assert is_rare(bands, depth, planar, predictor), (order, planar, layout)
+            assert is_unsupported(bands, depth, planar, predictor), (order, planar, layout)
             continue
         if "Lab" in colors:
             assert psnr(image, expected) > 36, (order, planar, layout)
         else:
-            assert levels_apart(image, expected) <= 2, (order, planar, layout)
+            assert max_difference(image, expected) <= 2, (order, planar, layout)
 
 
-@pytest.mark.parametrize(("packing", "predictor"), PACKED, ids=NAMES)
+@pytest.mark.parametrize(("compression", "predictor"), PACKED, ids=NAMES)
 @pytest.mark.parametrize("depth", [8, 16], ids=["8 bits", "16 bits"])
 @pytest.mark.parametrize("colors", ["grey", "white is zero", "RGB", "inks"])
-def test_samples_that_alpha_is_multiplied_into(colors, depth, packing, predictor):
-    photometric, bands, meaning = COLORS[colors]
+def test_samples_with_associated_alpha_are_decoded(colors, depth, compression, predictor):
+    photometric, bands, opaque = COLORS[colors]
     bands = [*(ImageChops.multiply(band, ALPHA) for band in bands), ALPHA]
     for order, planar, layout in LAYOUTS:
-        data = page(photometric, bands, depth, order, (1,), layout, planar, predictor, packing)
+        data = page(photometric, bands, depth, order, (1,), layout, planar, predictor, compression)
         try:
             image = rendered(data)[0]
         except BadImage:
-            assert is_rare(bands, depth, planar, predictor), (order, planar, layout)
+            assert is_unsupported(bands, depth, planar, predictor), (order, planar, layout)
             continue
-        assert levels_apart(image, on_white(meaning, ALPHA)) <= 8, (order, planar, layout)
+        assert max_difference(image, on_white(opaque, ALPHA)) <= 8, (order, planar, layout)
 
 
-@pytest.mark.parametrize("packing", [5, 8], ids=PACKINGS.get)
+@pytest.mark.parametrize("compression", [5, 8], ids=COMPRESSIONS.get)
 @pytest.mark.parametrize("layout", [ONE_STRIP, STRIPS, TILES])
-def test_differences_of_ycbcr(packing, layout):
-    data = page(6, PHOTO.convert("YCbCr").split(), layout=layout, predictor=2, packing=packing, t530=(3, [1, 1]))
-    assert levels_apart(rendered(data)[0], PHOTO) <= 4
+def test_ycbcr_with_predictor_is_decoded(compression, layout):
+    data = page(6, PHOTO.convert("YCbCr").split(), layout=layout, predictor=2, compression=compression, t530=(3, [1, 1]))
+    assert max_difference(rendered(data)[0], PHOTO) <= 4
 
 
-@pytest.mark.parametrize("packing", [1, 5, 8, 32773], ids=PACKINGS.get)
+@pytest.mark.parametrize("compression", [1, 5, 8, 32773], ids=COMPRESSIONS.get)
 @pytest.mark.parametrize("layout", [ONE_STRIP, STRIPS, TILES])
-def test_ycbcr(packing, layout):
-    data = page(6, PHOTO.convert("YCbCr").split(), layout=layout, packing=packing, t530=(3, [1, 1]))
-    assert levels_apart(rendered(data)[0], PHOTO) <= 4
+def test_ycbcr_is_decoded(compression, layout):
+    data = page(6, PHOTO.convert("YCbCr").split(), layout=layout, compression=compression, t530=(3, [1, 1]))
+    assert max_difference(rendered(data)[0], PHOTO) <= 4
 
 
-def test_a_color_map_that_is_too_short_is_refused():
+def test_too_short_color_map_is_refused():
     with pytest.raises(BadImage):
         rendered(page(3, [INDEXES], t320=(3, MAP[:-3])))

@@ -1,4 +1,4 @@
-"""Files written byte by byte, where Pillow can't write them."""
+"""Writers of image files that Pillow cannot write."""
 
 import struct
 import zlib
@@ -10,16 +10,16 @@ def chunk(name, data):
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def png(size, depth, colour, rows, *extra, interlaced=False):
-    """Write a PNG of packed rows; `extra` are chunks that go before the pixels."""
-    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlaced)
+def png(size, depth, color, rows, *extra, interlaced=False):
+    """Write a PNG of packed rows; `extra` are chunks before the pixels."""
+    header = struct.pack(">IIBBBBB", *size, depth, color, 0, 0, interlaced)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = (chunk(b"IHDR", header), *extra, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def adam7(width, height, pixel, depth):
-    """Give the rows of the seven passes; `pixel` gives the sample at a place, of `depth` bits in all."""
+    """Yield the rows of the seven passes. `pixel` returns the pixel at x and y, of `depth` bits."""
     for x0, y0, dx, dy in ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)):
         if x0 < width:
             for y in range(y0, height, dy):
@@ -27,7 +27,7 @@ def adam7(width, height, pixel, depth):
 
 
 def packed(samples, depth):
-    """Pack samples of any number of bits into a row, the first in the highest bits."""
+    """Pack samples of `depth` bits into a row, the first in the highest bits."""
     bits = "".join(f"{sample:0{depth}b}" for sample in samples)
     return int(bits + "0" * (-len(bits) % 8), 2).to_bytes((len(bits) + 7) // 8)
 
@@ -41,14 +41,14 @@ def bmp(size, depth, rows, palette=b"", compression=0, masks=b""):
 
 
 def gif(screen, *frames, palette=b"", extra=b""):
-    """Write a GIF of frames made by `frame`."""
+    """Write a GIF of frames from `frame`."""
     flags = 0x80 | 0x70 | 7 if palette else 0x70
     header = b"GIF89a" + struct.pack("<HHBBB", *screen, flags, 0, 0)
     return header + palette.ljust(768 * bool(palette), b"\0") + extra + b"".join(frames) + b";"
 
 
 def frame(box, indexes, palette=b"", interlaced=False, transparent=None):
-    """Write a frame at (left, top, width, height) from its indexes, row by row; its LZW codes never grow."""
+    """Write a frame at (left, top, width, height) from its indexes, row by row. Its LZW codes have a fixed width."""
     control = b"" if transparent is None else b"!\xf9\x04" + struct.pack("<BHBB", 1, 10, transparent, 0)
     flags = (0x80 | 7 if palette else 0) | 0x40 * interlaced
     descriptor = b"," + struct.pack("<HHHHB", *box, flags) + palette.ljust(768 * bool(palette), b"\0")
@@ -70,14 +70,14 @@ def tiff(tags, *strips, order="<", tiles=False):
     for strip in strips:
         offsets.append(offset)
         offset += len(strip)
-    where, lengths = (324, 325) if tiles else (273, 279)
-    tags = tags | {where: (4, offsets), lengths: (4, [len(strip) for strip in strips])}
+    offsets_tag, lengths_tag = (324, 325) if tiles else (273, 279)
+    tags = tags | {offsets_tag: (4, offsets), lengths_tag: (4, [len(strip) for strip in strips])}
     entries, values, after = b"", b"", offset + offset % 2 + 2 + 12 * len(tags) + 4
-    for tag, (kind, given) in sorted(tags.items()):
-        data = bytes(given) if kind in (1, 7) else struct.pack(f"{order}{len(given)}{'H' if kind == 3 else 'I'}", *given)
+    for tag, (kind, numbers) in sorted(tags.items()):
+        data = bytes(numbers) if kind in (1, 7) else struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
         place = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(f"{order}I", after + len(values))
         values += data + bytes(len(data) % 2) if len(data) > 4 else b""
-        entries += struct.pack(f"{order}HHI", tag, kind, len(given)) + place
+        entries += struct.pack(f"{order}HHI", tag, kind, len(numbers)) + place
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", offset + offset % 2)
     pages = struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
     return head + b"".join(strips) + bytes(offset % 2) + pages + values
@@ -89,7 +89,7 @@ def segment(marker, body):
 
 
 def lzw(symbols, bits, early=0, most_significant_first=False, end=True):
-    """Pack symbols of so many bits by LZW with growing codes: for a GIF as it is, for a TIFF with `early` codes from the left."""
+    """Encode symbols of `bits` bits by LZW. For a TIFF, codes grow `early`, and start at the most significant bit."""
     clear, table, codes = 1 << bits, {}, [(1 << bits, bits + 1)]
     code, width, following = None, bits + 1, (1 << bits) + 2
     for symbol in symbols:
@@ -112,7 +112,7 @@ def lzw(symbols, bits, early=0, most_significant_first=False, end=True):
 
 
 def pack_bits(data):
-    """Pack bytes by PackBits: runs of three and more, and what lies between them."""
+    """Encode bytes by PackBits: runs of three or more bytes, and literals."""
     packed_data, literal, place = bytearray(), bytearray(), 0
 
     def flush():

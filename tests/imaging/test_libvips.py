@@ -1,6 +1,6 @@
-"""A second renderer, libvips, makes the same of the same bytes, so that Pillow is not compared with itself.
+"""libvips renders the same files to the same images, so that Pillow is not compared with itself.
 
-Its package on PyPI has no readers for BMP and PPM.
+The libvips package on PyPI has no readers for BMP and PPM.
 """
 
 import pytest
@@ -10,8 +10,8 @@ from PIL import Image
 from luna_image_store.imaging.render import render
 from tests.sample_images import TRANSPOSES
 
-from .made import adam7, frame, gif, packed, png, tiff
-from .measure import DEFAULT, decoded, encoded, levels_apart, photo, psnr, rendered
+from .file_writers import adam7, frame, gif, packed, png, tiff
+from .measure import DEFAULT, decoded, encoded, max_difference, photo, psnr, rendered
 from .profiles import ADOBE_RGB, DISPLAY_P3, SRGB_CURVE, gamma, grey_profile, matrix_profile
 
 SIZE = 72, 56
@@ -20,8 +20,8 @@ P3, ADOBE = matrix_profile(DISPLAY_P3, SRGB_CURVE), matrix_profile(ADOBE_RGB, ga
 TIFF_BASE = {256: (4, [SIZE[0]]), 257: (4, [SIZE[1]]), 278: (4, [SIZE[1]])}
 
 
-def by_vips(data):
-    """Render as the service does: the first page, upright, in sRGB of 8 bits, on white."""
+def render_with_vips(data):
+    """Render with libvips as the service does: the first page, upright, in sRGB of 8 bits, on white."""
     image = pyvips.Image.new_from_buffer(data, "", fail_on="truncated").autorot()
     if image.get_typeof("icc-profile-data"):
         image = image.icc_transform("srgb", embedded=True, intent="perceptual", depth=8)
@@ -33,11 +33,11 @@ def by_vips(data):
     return Image.frombytes("L" if image.bands == 1 else "RGB", (image.width, image.height), image.write_to_memory())
 
 
-def turned(orientation, kind, **options):
+def rotated(orientation, kind, **options):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    lying = PHOTO.transpose(TRANSPOSES[orientation]) if orientation > 1 else PHOTO
-    return encoded(lying, kind, exif=exif, **options)
+    rotated_photo = PHOTO.transpose(TRANSPOSES[orientation]) if orientation > 1 else PHOTO
+    return encoded(rotated_photo, kind, exif=exif, **options)
 
 
 def saved(mode, kind, **options):
@@ -45,7 +45,7 @@ def saved(mode, kind, **options):
 
 
 def tiff_of(bands, depth, photometric, **more):
-    """Write bands of 8 or 16 bits side by side."""
+    """Write a TIFF of interleaved bands of 8 or 16 bits."""
     samples = b"".join(bytes(pixel) for pixel in zip(*(band.tobytes() for band in bands), strict=True))
     if depth == 16:
         samples = b"".join(bytes([level, level]) for level in samples)
@@ -71,17 +71,17 @@ SOURCES = {
     "PNG interlaced": png((40, 30), 8, 0, adam7(40, 30, lambda x, y: (5 * x + 3 * y) % 256, 8), interlaced=True),
     "PNG with Display P3": saved("RGB", "PNG", icc_profile=P3),
     "PNG with a grey profile": saved("L", "PNG", icc_profile=grey_profile(gamma(1.8))),
-    "PNG turned": turned(6, "PNG"),
-    "GIF": gif(SIZE, FRAME, palette=PALETTE),  # vips makes black of what a first frame leaves of the screen
+    "PNG rotated": rotated(6, "PNG"),
+    "GIF": gif(SIZE, FRAME, palette=PALETTE),  # vips fills the screen around a frame with black
     "GIF animated": gif(SIZE, FRAME, SMALL_FRAME, palette=PALETTE),
-    "GIF clear": gif(SIZE, frame((0, 0, *SIZE), INDEXED.tobytes(), transparent=INDEXED.getpixel((9, 9))), palette=PALETTE),
+    "GIF transparent": gif(SIZE, frame((0, 0, *SIZE), INDEXED.tobytes(), transparent=INDEXED.getpixel((9, 9))), palette=PALETTE),
     **{
-        f"TIFF {mode} {packing}": saved(mode, "TIFF", compression=packing)
+        f"TIFF {mode} {compression}": saved(mode, "TIFF", compression=compression)
         for mode in ("L", "RGB", "RGBA", "P")
-        for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")
+        for compression in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate")
     },
-    **{f"TIFF {packing}": saved("1", "TIFF", compression=packing) for packing in ("tiff_ccitt", "group3", "group4")},
-    **{f"TIFF turned {orientation}": turned(orientation, "TIFF") for orientation in TRANSPOSES},
+    **{f"TIFF {compression}": saved("1", "TIFF", compression=compression) for compression in ("tiff_ccitt", "group3", "group4")},
+    **{f"TIFF rotated {orientation}": rotated(orientation, "TIFF") for orientation in TRANSPOSES},
     "TIFF of differences": saved("RGB", "TIFF", compression="tiff_lzw", tiffinfo={317: 2}),
     "TIFF with Adobe RGB": saved("RGB", "TIFF", icc_profile=ADOBE),
     "TIFF of 16 bits": tiff_of(PHOTO.split(), 16, 2),
@@ -99,22 +99,22 @@ JPEGS = {
     "4:4:4": saved("RGB", "JPEG", quality=95, subsampling="4:4:4"),
     "grey": saved("L", "JPEG", quality=95),
     "with Display P3": saved("RGB", "JPEG", quality=95, icc_profile=P3),
-    **{f"turned {orientation}": turned(orientation, "JPEG", quality=95) for orientation in TRANSPOSES},
+    **{f"rotated {orientation}": rotated(orientation, "JPEG", quality=95) for orientation in TRANSPOSES},
 }
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_what_is_converted_is_what_vips_makes_of_it(name):
+def test_converted_image_matches_libvips(name):
     upright, previews, _ = rendered(SOURCES[name])
-    expected = by_vips(SOURCES[name])
+    expected = render_with_vips(SOURCES[name])
     assert upright.size == expected.size
-    assert levels_apart(upright, expected) <= 3
+    assert max_difference(upright, expected) <= 3
     assert psnr(previews[64], expected.resize(previews[64].size, Image.Resampling.LANCZOS)) > 38
 
 
 @pytest.mark.parametrize("name", JPEGS)
-def test_a_preview_of_a_jpeg_is_what_vips_makes_of_it(name):
-    expected = by_vips(JPEGS[name])
-    preview = decoded(render(JPEGS[name], DEFAULT).previews[160])  # of the full size: the images are smaller
+def test_jpeg_preview_matches_libvips(name):
+    expected = render_with_vips(JPEGS[name])
+    preview = decoded(render(JPEGS[name], DEFAULT).previews[160])  # at full size: the images are smaller
     assert preview.size == expected.size
     assert psnr(preview, expected) > 33

@@ -1,4 +1,4 @@
-"""Render files cut at many places, in memory that is poisoned by MALLOC_PERTURB_; print a digest of each outcome as JSON."""
+"""Render truncated files in memory that MALLOC_PERTURB_ fills; print a digest of each outcome as JSON."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ import zlib
 from luna_image_store.errors import BadImage
 from luna_image_store.imaging.render import render
 
-from .made import chunk, frame, gif, tiff
+from .file_writers import chunk, frame, gif, tiff
 from .measure import DEFAULT, encoded, photo
 
-PLACES = 40  # at which each file is cut
+LENGTHS = 40  # number of lengths to which each file is truncated
 SMALL = photo(72, 56)
 FAX, GREY = SMALL.convert("1"), SMALL.convert("L")
-STRIP = {278: 16}  # rows of each, so that there are several
+STRIP = {278: 16}  # rows per strip, for several strips
 
 
 def fax_page(height, **more):
@@ -22,7 +22,7 @@ def fax_page(height, **more):
 
 
 def white_rows(count):
-    """Pack white rows in group 4, and the end of the page."""
+    """Encode white rows in group 4, and the end of the page."""
     bits = "1" * count + "000000000001" * 2
     return int(bits + "0" * (-len(bits) % 8), 2).to_bytes((len(bits) + 7) // 8)
 
@@ -32,7 +32,7 @@ def jpeg_strip(width, height):
 
 
 def sources():
-    """Yield files of all formats, in all packings."""
+    """Yield files of all formats, in all compressions."""
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 2}, {"subsampling": "4:4:4"}):
         yield f"JPEG {options}", encoded(SMALL, **options)
     for mode in ("1", "L", "P", "RGB", "RGBA", "I;16"):
@@ -45,19 +45,19 @@ def sources():
 
 
 def tiffs():
-    for packing in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"):
+    for compression in ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"):
         for mode in ("L", "RGB", "CMYK"):
-            yield f"TIFF {packing} {mode}", encoded(photo(72, 56, mode), "TIFF", compression=packing, tiffinfo=STRIP)
-    for packing in ("tiff_lzw", "tiff_adobe_deflate"):
-        yield f"TIFF {packing} of differences", encoded(SMALL, "TIFF", compression=packing, tiffinfo=STRIP | {317: 2})
-    for packing in ("tiff_ccitt", "group3", "group4"):
-        yield f"TIFF {packing}", encoded(FAX, "TIFF", compression=packing, tiffinfo=STRIP)
-        yield f"TIFF {packing} of one strip", encoded(FAX, "TIFF", compression=packing)
+            yield f"TIFF {compression} {mode}", encoded(photo(72, 56, mode), "TIFF", compression=compression, tiffinfo=STRIP)
+    for compression in ("tiff_lzw", "tiff_adobe_deflate"):
+        yield f"TIFF {compression} with predictor", encoded(SMALL, "TIFF", compression=compression, tiffinfo=STRIP | {317: 2})
+    for compression in ("tiff_ccitt", "group3", "group4"):
+        yield f"TIFF {compression}", encoded(FAX, "TIFF", compression=compression, tiffinfo=STRIP)
+        yield f"TIFF {compression} of one strip", encoded(FAX, "TIFF", compression=compression)
     yield "TIFF group 3 in two dimensions", encoded(FAX, "TIFF", compression="group3", tiffinfo={292: 1})
 
 
-def long():
-    """Yield TIFFs whose packed data have more than their rows: each must be taken."""
+def long_files():
+    """Yield TIFFs with more compressed data than rows. Each must be accepted."""
     tags = {256: (4, [256]), 257: (4, [64]), 258: (3, [8]), 259: (3, [8]), 262: (3, [1]), 277: (3, [1]), 278: (4, [64])}
     for level in (0, 9):
         strip = zlib.compress(bytes(range(256)) * 234, level)
@@ -80,9 +80,9 @@ def long():
         )
 
 
-def short():
-    """Yield files that end properly before their pixels do: each must be refused."""
-    for rows in (1, 2, 100, 2046):  # libtiff makes the row at which the codes end white
+def short_files():
+    """Yield files with a proper end but too few pixels. Each must be refused."""
+    for rows in (1, 2, 100, 2046):  # libtiff fills the row at the end of the codes with white
         yield f"group 4, {rows} rows", tiff(fax_page(2048), white_rows(rows))
     yield "group 4, the second strip", tiff(fax_page(2048, t278=(4, [1024])), white_rows(1024), white_rows(9))
     yield (
@@ -98,11 +98,11 @@ def short():
         tiff(fax_page(2048, t266=(3, [2])), bytes(int(f"{byte:08b}"[::-1], 2) for byte in white_rows(5))),
     )
     colors = {256: (4, [72]), 257: (4, [56]), 258: (3, [8] * 3), 259: (3, [7]), 262: (3, [6]), 277: (3, [3]), 278: (4, [56])}
-    yield "a JPEG strip that is too low", tiff(colors, jpeg_strip(72, 40))
-    yield "a JPEG strip that is too narrow", tiff(colors, jpeg_strip(64, 56))
-    whole = jpeg_strip(72, 56)
-    yield "a JPEG strip that is cut and closed", tiff(colors, whole[: len(whole) // 2] + b"\xff\xd9")
-    yield "a JPEG that is cut and closed", whole[: len(whole) // 2] + b"\xff\xd9"
+    yield "a JPEG strip with too few rows", tiff(colors, jpeg_strip(72, 40))
+    yield "a JPEG strip with too few columns", tiff(colors, jpeg_strip(64, 56))
+    complete = jpeg_strip(72, 56)
+    yield "a truncated JPEG strip with an end marker", tiff(colors, complete[: len(complete) // 2] + b"\xff\xd9")
+    yield "a truncated JPEG with an end marker", complete[: len(complete) // 2] + b"\xff\xd9"
     png = encoded(SMALL, "PNG")
     yield "PNG", png[:33] + chunk(b"IDAT", bytes.fromhex("789c030000000001")) + png[-12:]
     yield "GIF", gif((72, 56), frame((0, 0, 72, 56), bytes(72 * 55)), palette=b"\1\2\3")
@@ -116,10 +116,12 @@ def digest(data):
     return hashlib.sha256(b"".join((stored.jpeg, *stored.previews.values()))).hexdigest()
 
 
-def cuts(data):
-    return (data[: len(data) * part // PLACES] for part in range(1, PLACES + 1))
+def truncations(data):
+    return (data[: len(data) * part // LENGTHS] for part in range(1, LENGTHS + 1))
 
 
 if __name__ == "__main__":
-    outcomes = {f"{name}, cut {place}": digest(data) for name, source in sources() for place, data in enumerate(cuts(source))}
-    print(json.dumps(outcomes | {name: digest(data) for name, data in (*long(), *short())}))
+    outcomes = {
+        f"{name}, cut {place}": digest(data) for name, source in sources() for place, data in enumerate(truncations(source))
+    }
+    print(json.dumps(outcomes | {name: digest(data) for name, data in (*long_files(), *short_files())}))
