@@ -18,7 +18,7 @@ import psutil
 import requests
 
 from ..machine import free_port, need, tool, wait_until
-from .kept import Kept, OnDisk
+from .raw_storage import RawDisk, RawStorage
 
 BIN = Path(sys.executable).parent
 REPOSITORY = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ class Endpoint:
     def delete(self, path: str, **options: Any) -> requests.Response:
         return self.request("DELETE", path, **options)
 
-    def make_bucket(self, name: str = "pictures") -> None:
+    def make_bucket(self, name: str = "photos") -> None:
         assert self.post(f"/1/buckets?bucket={name}").status_code == 201
 
     @contextmanager
@@ -91,15 +91,15 @@ class Endpoint:
 class Service(Endpoint):
     """One service. It can be started and stopped repeatedly. By default it stores records on a disk, under `root`."""
 
-    def __init__(self, folder: Path, kept: Kept | None = None, **settings: object) -> None:
+    def __init__(self, folder: Path, storage: RawStorage | None = None, **settings: object) -> None:
         self.root = folder / "storage"
-        self.kept = kept or OnDisk(self.root)
+        self.storage = storage or RawDisk(self.root)
         super().__init__(free_port())
         self._log = folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
         self.systemd_socket: socket.socket | None = None  # the service listens on it, if it is set
         values = {
-            **self.kept.settings,
+            **self.storage.settings,
             "HTTP__BIND": f"127.0.0.1:{self.port}",
             "HTTP__WORKERS": 2,
             **settings,

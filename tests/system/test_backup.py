@@ -1,4 +1,4 @@
-"""A copy that is made while the service works, with the command of deploy/README.md, has every record whole."""
+"""A backup with the command of deploy/README.md has complete records only, even if the service saves records during it."""
 
 import re
 import subprocess
@@ -9,26 +9,26 @@ from threading import Event
 from uuid import uuid4
 
 from ..machine import tool, wait_until
-from .kept import OnDisk
+from .raw_storage import RawDisk
 from .service import REPOSITORY, Service
 
-OBJECTS = "/1/buckets/pictures/objects"
+OBJECTS = "/1/buckets/photos/objects"
 IDS = [str(uuid4()) for _ in range(4)]
 SIZE = 2 * 2**20
-SLOWLY = "--bwlimit=4M"  # so that each file is replaced while it is read
-VANISHED = 24  # what rsync ends with when a file was deleted under its hands
+BANDWIDTH_LIMIT = "--bwlimit=4M"  # so slow that each file is replaced while rsync reads it
+VANISHED = 24  # exit code of rsync if a file was deleted while rsync ran
 
 
-def make_copy(source: Path, copy: Path) -> int:
-    """Run the command of deploy/README.md on other directories, and give its exit code."""
+def back_up(source: Path, copy: Path) -> int:
+    """Run the command of deploy/README.md on other directories. Return its exit code."""
     page = (REPOSITORY / "deploy/README.md").read_text().replace("\\\n", "")
     (line,) = re.findall("^rsync .*--delete.*", page, re.MULTILINE)
-    placed = line.replace("/var/lib/luna-image-store", str(source)).replace("/var/backups/luna-image-store", str(copy))
-    return subprocess.run([tool("rsync"), SLOWLY, *placed.split()[1:]], timeout=60).returncode
+    command = line.replace("/var/lib/luna-image-store", str(source)).replace("/var/backups/luna-image-store", str(copy))
+    return subprocess.run([tool("rsync"), BANDWIDTH_LIMIT, *command.split()[1:]], timeout=60).returncode
 
 
-def change(service: Service, done: Event) -> None:
-    """Save, replace and delete objects, each of one letter, until all is done."""
+def change_objects(service: Service, done: Event) -> None:
+    """Save, replace and delete objects until `done` is set. Each object has only one letter, repeated."""
     for letter in cycle(b"abc"):
         for object_id in IDS:
             url = f"{OBJECTS}/{object_id}"
@@ -38,26 +38,26 @@ def change(service: Service, done: Event) -> None:
             return
 
 
-def test_a_copy_of_a_working_service_has_every_record_whole(tmp_path: Path) -> None:
+def test_backup_of_a_running_service_has_complete_records(tmp_path: Path) -> None:
     service = Service(tmp_path).start()
     try:
         service.make_bucket()
         done = Event()
         with ThreadPoolExecutor() as pool:
-            changes = pool.submit(change, service, done)
-            wait_until(lambda: len(service.kept.ids("objects")) > 2, 30)
+            changes = pool.submit(change_objects, service, done)
+            wait_until(lambda: len(service.storage.ids("objects")) > 2, 30)
             try:
-                ended = make_copy(service.root, tmp_path / "copy")
+                exit_code = back_up(service.root, tmp_path / "copy")
             finally:
                 done.set()
-        assert ended in (0, VANISHED)
+        assert exit_code in (0, VANISHED)
         assert changes.result() is None
     finally:
         service.end()
-    restored = Service(tmp_path, OnDisk(tmp_path / "copy"))
+    restored = Service(tmp_path, RawDisk(tmp_path / "copy"))
     try:
         restored.start()
-        ids = restored.kept.ids("objects")
+        ids = restored.storage.ids("objects")
         assert len(ids) > 2
         for object_id in ids:
             content = restored.get(f"{OBJECTS}/{object_id}").content

@@ -13,11 +13,11 @@ import requests
 
 from ..machine import wait_until
 from .conftest import Start
-from .pictures import picture
+from .images import noise_image
 from .service import SERVE, Service, read_answer
 from .test_restarts import reload
 
-IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"
 GET = b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
@@ -63,10 +63,10 @@ def test_a_connection_serves_several_requests(start: Start) -> None:
             assert answer.headers["Connection"] == "keep-alive"
             return answer, answer.read()
 
-        assert send("POST", "/1/buckets?bucket=pictures")[1] == b"{}"
+        assert send("POST", "/1/buckets?bucket=photos")[1] == b"{}"
         port = client.sock.getsockname()
         for side in (20, 300, 2000):
-            body = picture(side, side)
+            body = noise_image(side, side)
             url = send("POST", IMAGES, body)[0].headers["Location"]
             assert send("GET", url)[1] == body
             assert send("HEAD", url)[0].headers["Content-Length"] == str(len(body))
@@ -79,7 +79,7 @@ def test_a_connection_serves_several_requests(start: Start) -> None:
 def test_pipelined_requests_are_answered_in_order(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
-    body = picture()
+    body = noise_image()
     with service.connection() as client:
         client.sendall(GET + post(body) + GET * 50 + post(body)[:500])
         assert [status_of(client) for _ in range(52)] == [200, 201, *[200] * 50]
@@ -111,7 +111,7 @@ def test_the_last_response_arrives_if_the_client_sends_more_data(start: Start) -
 def test_each_response_is_followed_by_the_next_response(start: Start) -> None:
     service = start()
     service.make_bucket()
-    body = picture()
+    body = noise_image()
     url = service.post(IMAGES, body).json()["url"]
     large = service.post(OBJECTS, b"x" * 3 * 2**20, headers={"Content-Type": "text/plain"}).json()["url"]
     chunked = f"Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode() + body + b"\r\n0\r\n"
@@ -174,7 +174,7 @@ def test_connections_without_data_do_not_delay_other_clients(start: Start) -> No
 def test_a_slow_client_holds_only_one_thread(start: Start) -> None:
     service = start(HTTP__WORKERS=1, HTTP__THREADS=4, HTTP__REQUEST_TIMEOUT=30)
     service.make_bucket()
-    body = post(picture())
+    body = post(noise_image())
     with service.connection() as one, service.connection() as other, service.connection() as third:
         sent = ((one, GET[:-5], GET[-5:]), (other, body[:-1], body[-1:]), (third, GET[:9], GET[9:]))
         for client, first, _ in sent:
@@ -187,7 +187,7 @@ def test_a_slow_client_holds_only_one_thread(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("sent", "status"),
-    [(GET[:-5], None), (post(picture())[:-1], 400), (post(picture())[:90], 400)],
+    [(GET[:-5], None), (post(noise_image())[:-1], 400), (post(noise_image())[:90], 400)],
     ids=["in headers", "in body", "before body"],
 )
 def test_a_client_that_stops_sending_times_out(start: Start, sent: bytes, status: int | None) -> None:
@@ -280,7 +280,7 @@ def test_data_other_than_http_is_refused_with_a_json_error(start: Start, before:
 def test_a_client_with_many_pipelined_requests_does_not_block_others(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
-    url = service.post(IMAGES, picture(4000, 4000)).json()["url"]
+    url = service.post(IMAGES, noise_image(4000, 4000)).json()["url"]
     with service.connection() as busy:
         busy.sendall(f"GET {url}_100 HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 50)
         assert read_answer(busy)
@@ -290,7 +290,7 @@ def test_a_client_with_many_pipelined_requests_does_not_block_others(start: Star
 def test_a_reload_with_keepalive_connections_loses_no_request(start: Start) -> None:
     service = start()
     service.make_bucket()
-    stopped, body = Event(), picture()
+    stopped, body = Event(), noise_image()
 
     def work() -> int:
         saved = 0
@@ -308,7 +308,7 @@ def test_a_reload_with_keepalive_connections_loses_no_request(start: Start) -> N
                 reload(service)
         finally:
             stopped.set()
-    assert sum(client.result() for client in clients) == len(service.kept.ids("images"))
+    assert sum(client.result() for client in clients) == len(service.storage.ids("images"))
 
 
 def test_connections_beyond_the_limit_of_a_worker_wait_and_are_served(start: Start) -> None:

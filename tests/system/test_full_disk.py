@@ -9,11 +9,11 @@ import pytest
 
 from ..machine import need, tool, wait_until
 from .conftest import Start
-from .pictures import picture
+from .images import noise_image
 from .service import Service
 
-IMAGE = "/1/buckets/pictures/images/8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
-OTHER = "/1/buckets/pictures/images/9b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
+IMAGE = "/1/buckets/photos/images/8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
+OTHER = "/1/buckets/photos/images/9b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 
 Fill = Callable[[Path], None]
 
@@ -32,7 +32,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 def service(root: Path, start: Start) -> Service:
     service = start()
     service.make_bucket()
-    assert service.put(IMAGE, picture()).status_code == 200
+    assert service.put(IMAGE, noise_image()).status_code == 200
     return service
 
 
@@ -59,17 +59,17 @@ def test_full_disk_refuses_saves_and_loses_no_record(service: Service, fill: Fil
     workers = service.workers()
     fill(service.root)
     for answer in (
-        service.put(OTHER, picture()),
-        service.put(IMAGE, picture(seed=1)),
-        service.post("/1/buckets/pictures/images", picture()),
-        service.post("/1/buckets/pictures/objects", b"x" * 2**20, headers={"Content-Type": "text/plain"}),
+        service.put(OTHER, noise_image()),
+        service.put(IMAGE, noise_image(seed=1)),
+        service.post("/1/buckets/photos/images", noise_image()),
+        service.post("/1/buckets/photos/objects", b"x" * 2**20, headers={"Content-Type": "text/plain"}),
     ):
         assert (answer.status_code, answer.json()["error_code"]) == (507, 13907)
         assert str(service.root) not in answer.text
     assert service.get(OTHER).status_code == 404
-    assert service.get(IMAGE).content == picture()
-    assert len(service.kept.ids("images") + service.kept.ids("objects")) == 1
-    assert not service.kept.leftovers()
+    assert service.get(IMAGE).content == noise_image()
+    assert len(service.storage.ids("images") + service.storage.ids("objects")) == 1
+    assert not service.storage.leftovers()
     assert service.workers() == workers
     assert "Traceback" not in service.log()
 
@@ -77,17 +77,17 @@ def test_full_disk_refuses_saves_and_loses_no_record(service: Service, fill: Fil
 @pytest.mark.parametrize("fill", [use_up_bytes, use_up_inodes])
 def test_saves_succeed_after_space_is_freed(service: Service, fill: Fill) -> None:
     fill(service.root)
-    assert service.put(OTHER, picture()).status_code == 507
+    assert service.put(OTHER, noise_image()).status_code == 507
     free_space(service.root)
-    assert service.put(OTHER, picture()).status_code == 200
-    assert service.get(OTHER).content == picture()
+    assert service.put(OTHER, noise_image()).status_code == 200
+    assert service.get(OTHER).content == noise_image()
 
 
 def test_deletion_on_a_full_disk_frees_space(service: Service) -> None:
     use_up_bytes(service.root)
-    assert service.put(OTHER, picture()).status_code == 507
+    assert service.put(OTHER, noise_image()).status_code == 507
     assert service.delete(IMAGE).status_code == 204
-    assert service.put(OTHER, picture()).status_code == 200
+    assert service.put(OTHER, noise_image()).status_code == 200
 
 
 def test_bucket_creation_without_enough_inodes_leaves_no_leftovers(service: Service) -> None:
@@ -95,8 +95,8 @@ def test_bucket_creation_without_enough_inodes_leaves_no_leftovers(service: Serv
     (service.root / ".filler" / "0").unlink()  # one free inode: enough for the bucket, but not for its directories
     for _ in range(2):
         assert service.post("/1/buckets?bucket=new").status_code == 507
-        assert not service.kept.leftovers()
-    assert service.get("/1/buckets").json() == ["pictures"]
+        assert not service.storage.leftovers()
+    assert service.get("/1/buckets").json() == ["photos"]
 
 
 def test_health_check_fails_while_the_disk_has_no_free_inodes(service: Service) -> None:

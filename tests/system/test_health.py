@@ -9,7 +9,7 @@ from tests.s3_proxy import Failure, S3Proxy
 
 from ..machine import wait_until
 from ..swift import Swift
-from .kept import OnS3
+from .raw_storage import RawS3
 from .service import Service
 
 PAUSE = 0.1
@@ -24,8 +24,8 @@ def proxy(swift: Swift) -> Iterator[S3Proxy]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Proxy) -> Iterator[Service]:
-    kept = OnS3(swift.fresh_account(), proxy.endpoint)
-    service = Service(tmp_path_factory.mktemp("health"), kept, HTTP__WORKERS=1)
+    storage = RawS3(swift.fresh_account(), proxy.endpoint)
+    service = Service(tmp_path_factory.mktemp("health"), storage, HTTP__WORKERS=1)
     try:
         yield service.start()
     finally:

@@ -13,14 +13,14 @@ from urllib.parse import quote
 import pytest
 
 from .conftest import Start
-from .kept import OnS3
-from .pictures import picture, size_of
+from .images import jpeg_size, noise_image
+from .raw_storage import RawS3
 from .service import Answer, Service, read_answer
 
 REQUEST_TIMEOUT = 3
 MIB = 2**20
 ID = "8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
-IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"
 TYPES = {IMAGES: "image/jpeg", OBJECTS: "text/plain"}
 FUZZ_SECONDS = 10
 
@@ -32,9 +32,9 @@ on_disk_and_s3 = pytest.mark.parametrize("running", ["disk", "s3"], indirect=Tru
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with its storage on a disk, or on S3 in tests with on_disk_and_s3."""
     is_on_s3 = getattr(request, "param", "disk") == "s3"
-    kept = OnS3(request.getfixturevalue("swift").fresh_account()) if is_on_s3 else None
+    storage = RawS3(request.getfixturevalue("swift").fresh_account()) if is_on_s3 else None
     limits = {"HTTP__REQUEST_TIMEOUT": REQUEST_TIMEOUT, "OBJECTS__MAX_SIZE": 80 * MIB}
-    service = Service(tmp_path_factory.mktemp("hostile"), kept, HTTP__WORKERS=4, **limits)
+    service = Service(tmp_path_factory.mktemp("hostile"), storage, HTTP__WORKERS=4, **limits)
     try:
         service.start().make_bucket()
         yield service
@@ -52,7 +52,7 @@ def service(running: Service) -> Iterator[Service]:
     log = running.log()[seen:]
     assert "WORKER TIMEOUT" not in log
     assert "Traceback" not in log
-    assert running.get("/1/buckets").json() == ["pictures"]
+    assert running.get("/1/buckets").json() == ["photos"]
 
 
 def check_refusal(answer: Answer | None, status: int, code: int) -> None:
@@ -92,7 +92,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 @pytest.mark.parametrize("size", [64 * MIB + 1, 70 * MIB])
 def test_too_large_body_that_is_sent_completely_is_refused(service: Service, size: int) -> None:
     check_refusal(service.exchange(post(IMAGES, bytes(size))), 413, 13903)
-    assert not service.kept.leftovers()
+    assert not service.storage.leftovers()
 
 
 def test_too_large_body_is_refused_before_it_is_sent(service: Service) -> None:
@@ -104,7 +104,7 @@ def test_too_large_body_is_refused_before_it_is_sent(service: Service) -> None:
 def test_too_large_chunked_body_is_refused(service: Service, target: str, size: int) -> None:
     body = chunked(*[b"x" * MIB] * size, b"")
     check_refusal(service.exchange(head("POST", target, CHUNKED, "Content-Type: " + TYPES[target]) + body), 413, 13903)
-    assert not service.kept.leftovers()
+    assert not service.storage.leftovers()
 
 
 def test_too_large_json_body_is_refused(service: Service) -> None:
@@ -119,16 +119,16 @@ def test_invalid_json_is_refused(service: Service, body: bytes) -> None:
 @on_disk_and_s3
 @pytest.mark.parametrize("target", [IMAGES, OBJECTS])
 def test_body_shorter_than_content_length_is_refused(service: Service, target: str) -> None:
-    before = service.kept.ids("images") + service.kept.ids("objects")
+    before = service.storage.ids("images") + service.storage.ids("objects")
     request_head = head("POST", target, "Content-Length: 9000", "Content-Type: " + TYPES[target])
     check_refusal(service.exchange(request_head + b"half", half_close=True), 400, 12046)
-    assert service.kept.ids("images") + service.kept.ids("objects") == before
-    assert not service.kept.leftovers()
+    assert service.storage.ids("images") + service.storage.ids("objects") == before
+    assert not service.storage.leftovers()
 
 
 @on_disk_and_s3
 def test_chunked_body_is_accepted(service: Service) -> None:
-    jpeg = picture()
+    jpeg = noise_image()
     for trailer in (b"\r\n", b"X-Checksum: 1\r\n\r\n"):
         answer = service.exchange(head("POST", IMAGES, CHUNKED) + chunked(jpeg[:1], jpeg[1:1000], jpeg[1000:]) + b"0\r\n" + trailer)
         assert answer
@@ -157,10 +157,10 @@ def test_chunked_body_is_accepted(service: Service) -> None:
     ids=range(13),
 )
 def test_invalid_chunks_are_refused(service: Service, body: bytes) -> None:
-    before = service.kept.ids("objects")
+    before = service.storage.ids("objects")
     check_refusal(service.exchange(head("POST", OBJECTS, CHUNKED, "Content-Type: text/plain") + body, half_close=True), 400, 12046)
-    assert service.kept.ids("objects") == before
-    assert not service.kept.leftovers()
+    assert service.storage.ids("objects") == before
+    assert not service.storage.leftovers()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_image_with_too_many_pixels_is_refused(service: Service, body: bytes) ->
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "GIF", "PPM"])
 def test_truncated_images_are_refused(service: Service, form: str) -> None:
-    image = picture(form=form)
+    image = noise_image(image_format=form)
     for length in (1, 8, 30, len(image) // 2, len(image) - 30):
         check_refusal(service.exchange(post(IMAGES, image[:length])), 400, 18002)
 
@@ -262,9 +262,9 @@ def test_random_bytes_are_refused(service: Service) -> None:
     ids=range(19),
 )
 def test_invalid_headers_are_refused(service: Service, headers: list[str]) -> None:
-    before = service.kept.ids()
-    check_refusal(service.exchange(post(IMAGES, picture(), *headers)), 400, 12046)
-    assert service.kept.ids() == before
+    before = service.storage.ids()
+    check_refusal(service.exchange(post(IMAGES, noise_image(), *headers)), 400, 12046)
+    assert service.storage.ids() == before
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_invalid_headers_are_refused(service: Service, headers: list[str]) -> No
 )
 def test_unusual_header_values_cause_no_server_error(service: Service, name: str, value: str) -> None:
     for target, kind in TYPES.items():
-        url = service.post(target, picture() if target == IMAGES else b"text", headers={"Content-Type": kind}).json()["url"]
+        url = service.post(target, noise_image() if target == IMAGES else b"text", headers={"Content-Type": kind}).json()["url"]
         for method in ("GET", "HEAD", "DELETE"):
             answer = service.exchange(head(method, url, f"{name}: {value}"))
             assert answer
@@ -374,13 +374,13 @@ def traversal_paths() -> Iterable[str]:
             "/{}",
             "/1/buckets/{}",
             "/1/buckets/{}/images",
-            "/1/buckets/pictures/{}",
-            "/1/buckets/pictures/images/{}",
-            "/1/buckets/pictures/objects/{}",
+            "/1/buckets/photos/{}",
+            "/1/buckets/photos/images/{}",
+            "/1/buckets/photos/objects/{}",
         ):
             yield target.format(step)
-        yield f"/1/buckets/pictures/images/{ID}_{step}"
-        yield f"/1/buckets/pictures/objects/{step}/{step}/{step}/etc/passwd"
+        yield f"/1/buckets/photos/images/{ID}_{step}"
+        yield f"/1/buckets/photos/objects/{step}/{step}/{step}/etc/passwd"
         yield f"/1/buckets/{step}/{step}/{step}/etc/passwd"
         yield f"/docs/dev/{step}/{step}/{step}/{step}/{step}/{step}/etc/passwd"
         yield f"/docs/spec/{step}/settings.py"
@@ -396,7 +396,7 @@ def test_no_path_leaves_its_bucket(service: Service) -> None:
     invalid_names = ("..", ".tmp", ".trash", "a/b", "a\\b", "", ".", "\0", "\n", "a\n", "A", "\xe9", "x" * 256)
     for name in invalid_names:
         assert service.post(f"/1/buckets?bucket={quote(name)}").status_code == 400, name
-    assert sorted(path.name for path in service.root.iterdir()) == [".lock", ".tmp", ".trash", "pictures"]
+    assert sorted(path.name for path in service.root.iterdir()) == [".lock", ".tmp", ".trash", "photos"]
 
 
 # Slow clients
@@ -450,7 +450,7 @@ def test_slow_clients_do_not_delay_other_clients(service: Service, behave: Calla
         if answer:
             check_format(answer)
             assert answer.status == 400
-    assert not service.kept.leftovers()
+    assert not service.storage.leftovers()
 
 
 @on_disk_and_s3
@@ -538,7 +538,7 @@ def random_request(rng: random.Random, jpeg: bytes) -> bytes:
     targets = [
         "/version",
         "/1/buckets",
-        "/1/buckets?bucket=pictures",
+        "/1/buckets?bucket=photos",
         IMAGES,
         OBJECTS,
         f"{IMAGES}/{ID}",
@@ -576,7 +576,7 @@ def random_request(rng: random.Random, jpeg: bytes) -> bytes:
 
 
 def test_random_requests_cause_no_server_error(service: Service) -> None:
-    jpeg, until = picture(40, 30), time.monotonic() + FUZZ_SECONDS
+    jpeg, until = noise_image(40, 30), time.monotonic() + FUZZ_SECONDS
     seen: set[int] = set()
 
     def send_requests(seed: int) -> None:
@@ -596,10 +596,10 @@ def test_random_requests_cause_no_server_error(service: Service) -> None:
         for client in [pool.submit(send_requests, seed) for seed in range(3)]:
             client.result()
     assert {200, 400, 404, 405} <= seen
-    if "pictures" not in service.get("/1/buckets").json():
+    if "photos" not in service.get("/1/buckets").json():
         service.make_bucket()
-    for image_id in service.kept.ids():
-        assert size_of(service.get(f"{IMAGES}/{image_id}").content)
+    for image_id in service.storage.ids():
+        assert jpeg_size(service.get(f"{IMAGES}/{image_id}").content)
 
 
 def test_silent_connections_do_not_block_the_workers(start: Start) -> None:

@@ -11,14 +11,14 @@ import requests
 
 from ..machine import wait_until
 from .conftest import Start, on_disk_and_s3
-from .kept import Kept, OnDisk
-from .pictures import marked, picture, size_of
+from .images import jpeg_size, noise_image, with_comment
+from .raw_storage import RawDisk, RawStorage
 from .service import Service
 
 KILLS, KILLS_ON_S3 = int(os.environ.get("KILLS", "6")), 2
 CLIENTS = 4
 MIB = 2**20
-IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"
 PREVIEWS = (32, 64, 96, 160)
 TEXT = {"Content-Type": "text/plain"}
 
@@ -29,7 +29,7 @@ class Client:
     def __init__(self, service: Service, seed: int) -> None:
         self._service = service
         self._random = random.Random(seed)
-        self._images = [picture(seed=number) for number in range(4)]
+        self._images = [noise_image(seed=number) for number in range(4)]
         self.possible: dict[str, set[bytes | None]] = {}
 
     def work(self, stop: threading.Event) -> None:
@@ -58,7 +58,7 @@ class Client:
 
     def _content(self, is_image: bool) -> bytes:
         mark = str(self._random.getrandbits(64))
-        return marked(self._random.choice(self._images), mark) if is_image else mark.encode() * 40_000
+        return with_comment(self._random.choice(self._images), mark) if is_image else mark.encode() * 40_000
 
     def _post(self) -> None:
         content = self._content(is_image=True)
@@ -87,7 +87,7 @@ class Client:
         assert content in self.possible[path], f"{path}: neither the acknowledged content nor the content of a running request"
         self.possible[path] = {content}
         if path.startswith(IMAGES):
-            sizes = [max(size_of(preview.content)) for size in PREVIEWS if (preview := self._service.get(f"{path}_{size}"))]
+            sizes = [max(jpeg_size(preview.content)) for size in PREVIEWS if (preview := self._service.get(f"{path}_{size}"))]
             assert sizes == ([] if content is None else list(PREVIEWS))
 
     def check_all(self, paths: set[str]) -> None:
@@ -96,12 +96,12 @@ class Client:
 
 
 @on_disk_and_s3
-def test_acknowledged_records_survive_kills_under_load(start: Start, kept: Kept) -> None:
+def test_acknowledged_records_survive_kills_under_load(start: Start, storage: RawStorage) -> None:
     service = start()
     service.make_bucket()
     clients = [Client(service, seed) for seed in range(CLIENTS)]
     rng = random.Random(0)
-    for _ in range(KILLS if isinstance(kept, OnDisk) else KILLS_ON_S3):
+    for _ in range(KILLS if isinstance(storage, RawDisk) else KILLS_ON_S3):
         before = [dict(client.possible) for client in clients]
         stop = threading.Event()
         with ThreadPoolExecutor() as pool:
@@ -112,7 +112,7 @@ def test_acknowledged_records_survive_kills_under_load(start: Start, kept: Kept)
         for worked in working:
             worked.result()
         service.start()
-        wait_until(lambda: not kept.leftovers())  # a starting worker also creates a temporary file
+        wait_until(lambda: not storage.leftovers())  # a starting worker also creates a temporary file
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda client, old: client.check_all(changed_paths(client, old)), clients, before))
     for client in clients:
@@ -128,26 +128,26 @@ def changed_paths(client: Client, before: dict[str, set[bytes | None]]) -> set[s
 
 def check_every_record(service: Service) -> None:
     """Check that each visible record is intact, acknowledged or not."""
-    assert service.kept.ids("images")
-    for image_id in service.kept.ids("images"):
+    assert service.storage.ids("images")
+    for image_id in service.storage.ids("images"):
         assert service.get(f"{IMAGES}/{image_id}").status_code == 200
-    for object_id in service.kept.ids("objects"):
+    for object_id in service.storage.ids("objects"):
         assert service.get(f"{OBJECTS}/{object_id}").status_code == 200
 
 
 @on_disk_and_s3
-def test_killed_large_upload_is_invisible_and_deleted_with_its_bucket(start: Start, kept: Kept) -> None:
+def test_killed_large_upload_is_invisible_and_deleted_with_its_bucket(start: Start, storage: RawStorage) -> None:
     """On a disk, the next start deletes the leftover. On S3, a lifecycle rule may delete it earlier."""
     service = start()
     service.make_bucket()
     with service.connection() as client:
         head = f"POST {OBJECTS} HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: {64 * MIB}\r\n\r\n"
         client.sendall(head.encode() + b"x" * 20 * MIB)
-        wait_until(kept.leftovers)
+        wait_until(storage.leftovers)
         service.kill()
     service.start()
-    assert kept.ids("objects") == []
-    wait_until(lambda: len(kept.leftovers()) == (0 if isinstance(kept, OnDisk) else 1))
-    assert service.delete("/1/buckets/pictures").status_code == 202
+    assert storage.ids("objects") == []
+    wait_until(lambda: len(storage.leftovers()) == (0 if isinstance(storage, RawDisk) else 1))
+    assert service.delete("/1/buckets/photos").status_code == 202
     assert service.get("/1/buckets").json() == []
-    assert kept.leftovers() == []
+    assert storage.leftovers() == []

@@ -16,7 +16,7 @@ from psutil import Process
 
 from ..machine import wait_until
 from .conftest import Start, on_disk_and_s3
-from .kept import Kept, OnDisk
+from .raw_storage import RawDisk, RawStorage
 from .service import Service, traced
 
 MIB = 2**20
@@ -36,9 +36,7 @@ def generate_zip(size: int) -> Iterator[bytes]:
 
 def upload(service: Service, size: int, pieces: Iterator[bytes] | None = None) -> str:
     with closing(http.client.HTTPConnection(*service.address, timeout=120)) as connection:
-        connection.request(
-            "POST", "/1/buckets/pictures/objects", pieces or generate_zip(size), {**ZIP, "Content-Length": str(size)}
-        )
+        connection.request("POST", "/1/buckets/photos/objects", pieces or generate_zip(size), {**ZIP, "Content-Length": str(size)})
         answer = connection.getresponse()
         assert answer.status == 201
         return str(answer.headers["Location"])
@@ -64,8 +62,8 @@ def peak_memory(worker: Process) -> int:
 
 
 @on_disk_and_s3
-def test_very_large_object_is_transferred_in_constant_memory(service: Service, kept: Kept) -> None:
-    workers, size = service.workers(), GIB if isinstance(kept, OnDisk) else SIZE_ON_S3
+def test_very_large_object_is_transferred_in_constant_memory(service: Service, storage: RawStorage) -> None:
+    workers, size = service.workers(), GIB if isinstance(storage, RawDisk) else SIZE_ON_S3
     before = {worker.pid: worker.memory_info().rss for worker in workers}
     url = upload(service, size)
     assert digest(download(service, url)) == digest(generate_zip(size))
@@ -85,7 +83,7 @@ def test_large_object_is_sent_with_sendfile(start: Start, tmp_path: Path) -> Non
     url = upload(service, 8 * MIB)
     with traced(service.workers()[0], tmp_path / "trace", "-e", "trace=sendfile"):
         assert digest(download(service, url)) == digest(generate_zip(8 * MIB))
-    lines = [line for line in (tmp_path / "trace").read_text().splitlines() if f"{service.root}/pictures/objects" in line]
+    lines = [line for line in (tmp_path / "trace").read_text().splitlines() if f"{service.root}/photos/objects" in line]
     assert sum(int(line.rsplit("= ", 1)[1]) for line in lines) == 8 * MIB
 
 
@@ -109,15 +107,15 @@ def test_long_upload_does_not_trigger_the_worker_timeout(start: Start) -> None:
 @on_disk_and_s3
 @pytest.mark.parametrize("is_reset", [True, False], ids=["reset", "close"])
 def test_aborted_upload_leaves_no_data(service: Service, is_reset: bool) -> None:
-    head = "POST /1/buckets/pictures/objects HTTP/1.1\r\nHost: h\r\nContent-Type: application/zip\r\n"
+    head = "POST /1/buckets/photos/objects HTTP/1.1\r\nHost: h\r\nContent-Type: application/zip\r\n"
     with service.connection() as client:
         client.sendall(f"{head}Content-Length: {GIB}\r\n\r\n".encode())
         for piece in generate_zip(64 * MIB):
             client.sendall(piece)
-        assert service.kept.leftovers()
+        assert service.storage.leftovers()
         if is_reset:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    wait_until(lambda: not service.kept.leftovers(), 60)
-    assert not service.kept.ids("objects")
+    wait_until(lambda: not service.storage.leftovers(), 60)
+    assert not service.storage.ids("objects")
     assert service.get("/version").status_code == 200
     assert "Traceback" not in service.log()

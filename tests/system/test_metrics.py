@@ -14,8 +14,8 @@ import requests
 
 from ..machine import wait_until
 from .conftest import Start, on_disk_and_s3
+from .images import noise_image
 from .monitoring_servers import METRICS, prometheus, value
-from .pictures import picture
 from .service import GUNICORN, SERVE, Service
 
 THREADS = 8  # of a worker, by default
@@ -110,8 +110,8 @@ def test_storage_rendering_and_bytes_are_measured(start: Start) -> None:
     service = start(**METRICS)
     backend = str(service.environment.get("LUNA_IMAGE_STORE__STORAGE__TYPE", "disk"))
     service.make_bucket()
-    body = picture()
-    image = service.post("/1/buckets/pictures/images", body).json()
+    body = noise_image()
+    image = service.post("/1/buckets/photos/images", body).json()
     assert len(service.get(image["url"]).content) == len(body)
     operation = f'luna_image_store_storage_seconds_count{{backend="{backend}",operation="%s"}}'
     assert [value(service, operation % name) for name in ("create_bucket", "put", "open", "delete")] == [1, 1, 1, 0]

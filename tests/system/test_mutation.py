@@ -20,20 +20,20 @@ import psutil
 import pytest
 from PIL import Image
 
-from .pictures import picture
+from .images import noise_image
 from .service import Service
 
 FILES = int(os.environ.get("MUTATED_FILES", "3000"))
 CLIENTS, SEED = 3, 20_260
 MAX_GROWTH = 24  # megabytes; one image of the maximum size can leave as much
 MAX_SECONDS = 5
-PATH = "/1/buckets/pictures/images"
+PATH = "/1/buckets/photos/images"
 FILL_BYTES = ("85", "170")
 
 
 def sources() -> list[bytes]:
     """Return small images of all six formats. Each uses a different part of the decoders."""
-    plain = Image.open(BytesIO(picture(72, 56, "PNG")))
+    plain = Image.open(BytesIO(noise_image(72, 56, "PNG")))
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "described"
     profile = struct.pack(">I4sI4s4s4s12s4s", 132, b"lcms", 0x02400000, b"mntr", b"RGB ", b"XYZ ", b"", b"acsp") + bytes(92)
@@ -176,6 +176,6 @@ def test_damaged_images_cause_no_errors_and_no_memory_leak(services: list[Servic
     assert sizes[1] < sizes[0] + MAX_GROWTH
     for service in services:
         assert not service.log()
-        for image_id in random.Random(SEED).sample(service.kept.ids(), 20):
+        for image_id in random.Random(SEED).sample(service.storage.ids(), 20):
             with Image.open(BytesIO(service.get(f"{PATH}/{image_id}_160").content)) as preview:
                 preview.load()

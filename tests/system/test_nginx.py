@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from .images import jpeg_size, noise_image
 from .nginx import nginx
-from .pictures import picture, size_of
 from .service import Answer, Endpoint, Service, read_answer
 
 MIB = 2**20
-IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"
 REQUEST_ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 IS_REQUEST_ID = re.compile("[0-9]{10},[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}").fullmatch
 
@@ -36,7 +36,7 @@ def proxy(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def image_url(proxy: Endpoint) -> str:
-    answer = proxy.post(IMAGES, picture(), headers={"X-Luna-Meta-Camera": "north"})
+    answer = proxy.post(IMAGES, noise_image(), headers={"X-Luna-Meta-Camera": "north"})
     assert answer.status_code == 201
     assert answer.headers["Location"] == answer.json()["url"]
     return str(answer.json()["url"])
@@ -44,10 +44,10 @@ def image_url(proxy: Endpoint) -> str:
 
 def test_nginx_passes_images_and_previews(proxy: Endpoint, image_url: str) -> None:
     answer = proxy.get(image_url)
-    assert answer.content == picture()
+    assert answer.content == noise_image()
     assert answer.headers["Content-Type"] == "image/jpeg"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert size_of(proxy.get(f"{image_url}_96").content) == (96, 64)
+    assert jpeg_size(proxy.get(f"{image_url}_96").content) == (96, 64)
 
 
 def test_nginx_passes_conditional_and_range_requests(proxy: Endpoint, image_url: str) -> None:
@@ -55,13 +55,13 @@ def test_nginx_passes_conditional_and_range_requests(proxy: Endpoint, image_url:
     assert not tag.startswith("W/")
     assert proxy.get(image_url, headers={"If-None-Match": tag}).status_code == 304
     part = proxy.get(image_url, headers={"Range": "bytes=10-19"})
-    assert (part.status_code, part.content) == (206, picture()[10:20])
+    assert (part.status_code, part.content) == (206, noise_image()[10:20])
     assert proxy.get(image_url, headers={"Range": "bytes=99999999-"}).status_code == 416
 
 
 def test_nginx_passes_head_requests(proxy: Endpoint, image_url: str) -> None:
     answer = proxy.request("HEAD", image_url)
-    assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(picture())))
+    assert (answer.status_code, answer.headers["Content-Length"]) == (200, str(len(noise_image())))
 
 
 def test_nginx_passes_metadata(proxy: Endpoint, image_url: str) -> None:
@@ -69,7 +69,7 @@ def test_nginx_passes_metadata(proxy: Endpoint, image_url: str) -> None:
 
 
 def test_nginx_passes_deletions_with_and_without_a_body(proxy: Endpoint, image_url: str) -> None:
-    ids = [proxy.post(IMAGES, picture()).json()["image_id"] for _ in range(3)]
+    ids = [proxy.post(IMAGES, noise_image()).json()["image_id"] for _ in range(3)]
     assert proxy.delete(IMAGES, json={"images": ids}).status_code == 204
     assert {proxy.get(f"{IMAGES}/{image_id}").status_code for image_id in ids} == {404}
     assert proxy.delete(image_url).status_code == 204
@@ -83,8 +83,8 @@ def test_nginx_passes_large_objects(proxy: Endpoint) -> None:
 
 
 def test_nginx_passes_chunked_bodies(proxy: Endpoint) -> None:
-    url = proxy.post(IMAGES, iter([picture()[:100], picture()[100:]])).json()["url"]
-    assert proxy.get(url).content == picture()
+    url = proxy.post(IMAGES, iter([noise_image()[:100], noise_image()[100:]])).json()["url"]
+    assert proxy.get(url).content == noise_image()
 
 
 def test_the_service_enforces_the_size_limit_of_images(proxy: Endpoint) -> None:
@@ -181,7 +181,7 @@ def test_forwarding_headers_of_a_client_have_no_effect(proxy: Endpoint) -> None:
 
 
 def test_a_slow_client_does_not_block_the_worker(proxy: Endpoint) -> None:
-    data = picture()
+    data = noise_image()
     with proxy.connection() as slow:
         slow.sendall(
             f"POST {IMAGES} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:99]

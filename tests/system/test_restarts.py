@@ -19,12 +19,12 @@ import requests
 
 from ..machine import wait_until
 from .conftest import Start
+from .images import noise_image
 from .nginx import nginx
-from .pictures import picture
 from .service import BIN, DRAIN, GUNICORN, SERVE, Endpoint, Service, read_answer
 
 CLIENTS = 4
-IMAGES = "/1/buckets/pictures/images"
+IMAGES = "/1/buckets/photos/images"
 RELOADS = int(os.environ.get("RELOADS", "5"))
 GET = b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -34,7 +34,7 @@ class Upload:
 
     def __init__(self, client: socket.socket) -> None:
         self._client = client
-        self._body = picture()
+        self._body = noise_image()
         head = f"POST {IMAGES} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(self._body)}\r\n\r\n"
         client.sendall(head.encode() + self._body[:100])
 
@@ -47,7 +47,7 @@ class Upload:
 @contextmanager
 def load(proxy: Endpoint) -> Iterator[Counter[object]]:
     """Save and read images continuously. Count the statuses and the errors."""
-    results, stopped, body = Counter[object](), threading.Event(), picture()
+    results, stopped, body = Counter[object](), threading.Event(), noise_image()
 
     def work() -> None:
         while not stopped.wait(0.05):  # leave time for other processes
@@ -151,7 +151,7 @@ def test_a_reload_waits_for_a_slow_reader_only_until_the_timeout(tmp_path: Path)
     try:
         service.start().make_bucket()
         large = bytes(30 * 2**20).replace(b"\0", b"x")
-        url = service.post("/1/buckets/pictures/objects", large, headers={"Content-Type": "text/plain"}).json()["url"]
+        url = service.post("/1/buckets/photos/objects", large, headers={"Content-Type": "text/plain"}).json()["url"]
         with service.connection() as client:
             client.sendall(f"GET {url} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
             assert client.recv(1000)
@@ -179,7 +179,7 @@ def test_a_reload_waits_for_running_requests(start: Start) -> None:
     ("settings", "reason"),
     [
         ("[IMAGES]\nMAX_SIZE = -1\n", "IMAGES.MAX_SIZE"),
-        ('[LOCAL_STORAGE]\nPATH = "/dev/null/storage"\n', "LOCAL_STORAGE.PATH: /dev/null/storage"),
+        ('[LOCAL_STORAGE]\nPATH = "/dev/null/storage"\n', "LOCAL_STORAGE.PATH: cannot use /dev/null/storage"),
         ("[IMAGES]\nMAX_SIEZ = 1\n", "IMAGES.MAX_SIEZ"),
         ("[IMAGES", "settings.toml"),
         (f"x = {'[' * 100_000}", "settings.toml"),
@@ -217,17 +217,17 @@ def test_a_reload_refuses_invalid_settings_and_the_service_continues(
 def test_a_killed_worker_is_replaced_while_the_storage_fails(start: Start) -> None:
     service = start()
     service.make_bucket()
-    url = service.post(IMAGES, picture()).json()["url"]
+    url = service.post(IMAGES, noise_image()).json()["url"]
     shutil.rmtree(service.root / ".tmp")
     (service.root / ".tmp").touch()
     before = pids(service)
     for worker in service.workers():
         worker.kill()
     wait_until(lambda: len(now := pids(service)) == 2 and not now & before)
-    assert service.post(IMAGES, picture()).status_code == 503
+    assert service.post(IMAGES, noise_image()).status_code == 503
     (service.root / ".tmp").unlink()
     (service.root / ".tmp").mkdir()
-    assert service.post(IMAGES, picture()).status_code == 201
+    assert service.post(IMAGES, noise_image()).status_code == 201
     assert service.get(url).status_code == 200
 
 
@@ -248,7 +248,7 @@ def test_a_worker_that_starts_without_the_mount_creates_no_new_storage(start: St
     wait_until(lambda: "reload refused" in service.log())
     service.root.rmdir()
     moved.rename(service.root)
-    assert service.get("/1/buckets").json() == ["pictures"]
+    assert service.get("/1/buckets").json() == ["photos"]
 
 
 def test_a_reload_can_change_the_storage_from_s3_to_disk(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_the_service_drains_while_the_drain_file_exists(start: Start, tmp_path: 
     assert (answer.status_code, answer.json()["error_code"]) == (503, 13910)
     assert answer.json()["detail"] == "the service is draining"
     assert int(answer.headers["Retry-After"]) > 0
-    assert service.post(IMAGES, picture()).status_code == 201
+    assert service.post(IMAGES, noise_image()).status_code == 201
     assert service.get("/livez").json() == {"status": "alive"}
     assert service.run(*DRAIN, "--cancel").returncode == 0
     assert service.get("/readyz").status_code == 200
@@ -329,7 +329,7 @@ def test_a_stop_waits_for_running_requests(start: Start) -> None:
         wait_until(lambda: len(pids(service)) == 1)
         assert upload.finish() == 201
     assert service.wait() == 0
-    assert len(service.kept.ids()) == 1
+    assert len(service.storage.ids()) == 1
 
 
 def test_a_killed_master_leaves_its_port_free(start: Start) -> None:
@@ -343,7 +343,7 @@ def test_a_killed_master_leaves_its_port_free(start: Start) -> None:
         service.wait()
         assert not psutil.wait_procs(workers, timeout=5)[1]
     service.start()
-    assert service.get("/1/buckets").json() == ["pictures"]
+    assert service.get("/1/buckets").json() == ["photos"]
 
 
 def test_a_hung_worker_is_replaced_while_the_others_serve_requests(start: Start) -> None:

@@ -13,12 +13,12 @@ from tests.s3_proxy import At, End, Failure, S3Proxy
 
 from ..machine import wait_until
 from ..swift import Account, Swift
-from .kept import Kept, OnS3
-from .pictures import picture
+from .images import noise_image
+from .raw_storage import RawS3, RawStorage
 from .service import Service
 
 MIB = 2**20
-IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"
 ID = "8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 ZIP = {"Content-Type": "application/zip"}
 LARGE = b"PK\x03\x04" + bytes(20 * MIB)  # three parts
@@ -30,15 +30,15 @@ Request = Callable[[Service], requests.Response]
 REQUESTS: Mapping[str, Request] = {
     "list_buckets": lambda service: service.get("/1/buckets"),
     "head_bucket": lambda service: service.post("/1/buckets?bucket=another"),
-    "put_object": lambda service: service.post(IMAGES, picture()),
+    "put_object": lambda service: service.post(IMAGES, noise_image()),
     "create_multipart_upload": lambda service: service.post(OBJECTS, LARGE, headers=ZIP),
     "get_object": lambda service: service.get(f"{IMAGES}/{ID}"),
     "get_object of a preview": lambda service: service.get(f"{IMAGES}/{ID}_96"),
     "head_object": lambda service: service.request("HEAD", f"{IMAGES}/{ID}"),
-    "head_object of an owner": lambda service: service.put(f"{IMAGES}/{ID}", picture()),
+    "head_object of an owner": lambda service: service.put(f"{IMAGES}/{ID}", noise_image()),
     "delete_objects": lambda service: service.delete(IMAGES, json={"images": [ID]}),
     "head_object to delete": lambda service: service.delete(f"{IMAGES}/{ID}"),
-    "head_bucket to delete": lambda service: service.delete("/1/buckets/pictures"),
+    "head_bucket to delete": lambda service: service.delete("/1/buckets/photos"),
 }
 
 
@@ -54,47 +54,47 @@ def proxy(account: Account) -> Iterator[S3Proxy]:
 
 
 @pytest.fixture(scope="module")
-def kept(account: Account, proxy: S3Proxy) -> OnS3:
-    return OnS3(account, proxy.endpoint)
+def storage(account: Account, proxy: S3Proxy) -> RawS3:
+    return RawS3(account, proxy.endpoint)
 
 
 @contextmanager
-def serving(folder: Path, kept: Kept, **settings: object) -> Iterator[Service]:
-    service = Service(folder, kept, **{**ONE_ATTEMPT, **settings})
+def serving(folder: Path, storage: RawStorage, **settings: object) -> Iterator[Service]:
+    service = Service(folder, storage, **{**ONE_ATTEMPT, **settings})
     try:
         yield service.start()
         log = service.log()
         assert "Traceback" not in log
         assert "WORKER TIMEOUT" not in log
-        assert str(service.kept.settings["S3__SECRET_ACCESS_KEY"]) not in log
+        assert str(service.storage.settings["S3__SECRET_ACCESS_KEY"]) not in log
     finally:
         service.end()
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, kept: OnS3) -> Iterator[Service]:
-    with serving(tmp_path_factory.mktemp("failures"), kept) as service:
+def running(tmp_path_factory: pytest.TempPathFactory, storage: RawS3) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("failures"), storage) as service:
         service.make_bucket()
-        assert service.put(f"{IMAGES}/{ID}", picture()).status_code == 200
+        assert service.put(f"{IMAGES}/{ID}", noise_image()).status_code == 200
         yield service
 
 
 @pytest.fixture(scope="module")
 def short_timeout_service(tmp_path_factory: pytest.TempPathFactory, running: Service) -> Iterator[Service]:
     """Another service on the same records, for failures that end in a timeout."""
-    with serving(tmp_path_factory.mktemp("short-timeouts"), running.kept, **SHORT_TIMEOUTS) as service:
+    with serving(tmp_path_factory.mktemp("short-timeouts"), running.storage, **SHORT_TIMEOUTS) as service:
         yield service
 
 
 @pytest.fixture
-def service(running: Service, kept: OnS3) -> Iterator[Service]:
+def service(running: Service, storage: RawS3) -> Iterator[Service]:
     """The service. After the test, check that its workers still run and that it stores acknowledged records only."""
     workers = running.workers()
     yield running
-    assert kept.ids("images") == [ID]
-    assert kept.ids("objects") == []
-    assert kept.leftovers() == []
-    assert running.get(f"{IMAGES}/{ID}").content == picture()
+    assert storage.ids("images") == [ID]
+    assert storage.ids("objects") == []
+    assert storage.leftovers() == []
+    assert running.get(f"{IMAGES}/{ID}").content == noise_image()
     assert running.workers() == workers
 
 
@@ -175,9 +175,9 @@ def test_refused_connection_to_s3_is_reported(service: Service, proxy: S3Proxy) 
 def test_missing_bucket_is_reported(service: Service) -> None:
     missing = "/1/buckets/missing"
     for answer in (
-        service.post(f"{missing}/images", picture()),
+        service.post(f"{missing}/images", noise_image()),
         service.post(f"{missing}/objects", LARGE, headers=ZIP),
-        service.put(f"{missing}/images/{ID}", picture()),
+        service.put(f"{missing}/images/{ID}", noise_image()),
         service.get(f"{missing}/images/{ID}"),
         service.get(f"{missing}/images/{ID}_96"),
         service.request("HEAD", f"{missing}/images/{ID}"),
@@ -191,10 +191,10 @@ def test_missing_bucket_is_reported(service: Service) -> None:
 
 def test_short_failure_is_hidden_by_retries(tmp_path: Path, service: Service, proxy: S3Proxy) -> None:
     failures = (Failure(status=503, code="SlowDown", times=2), Failure(end=End.RESET, at=At.REQUEST, after=10_000, times=2))
-    with serving(tmp_path, service.kept, S3__MAX_ATTEMPTS=3) as retrying:
+    with serving(tmp_path, service.storage, S3__MAX_ATTEMPTS=3) as retrying:
         for failure in (*failures, Failure(end=End.RESET, at=At.RESPONSE, times=1)):
             with proxy.failing(failure):
-                assert retrying.put(f"{IMAGES}/{ID}", picture()).status_code == 200
+                assert retrying.put(f"{IMAGES}/{ID}", noise_image()).status_code == 200
             with proxy.failing(failure):
                 assert retrying.get(f"{IMAGES}/{ID}").status_code == 200
 
@@ -230,13 +230,13 @@ def test_large_upload_that_s3_refuses_at_any_step_leaves_no_data(service: Servic
         check_error(service.post(OBJECTS, LARGE, headers=ZIP), *UNAVAILABLE)
 
 
-def test_upload_that_cannot_be_aborted_is_logged_and_invisible(service: Service, proxy: S3Proxy, kept: OnS3) -> None:
+def test_upload_that_cannot_be_aborted_is_logged_and_invisible(service: Service, proxy: S3Proxy, storage: RawS3) -> None:
     with proxy.failing(Failure(status=503, code="SlowDown", where="partNumber=2|^DELETE")):
         check_error(service.post(OBJECTS, LARGE, headers=ZIP), *UNAVAILABLE)
     assert "abort_multipart_upload" in service.log()
-    assert kept.ids("objects") == []
-    assert len(kept.leftovers()) == 1
-    kept.abort_uploads()
+    assert storage.ids("objects") == []
+    assert len(storage.leftovers()) == 1
+    storage.abort_uploads()
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04", LARGE], ids=["small", "large"])
@@ -303,12 +303,12 @@ def test_health_check_reports_failures_and_recovery(service: Service, proxy: S3P
 
 
 def test_service_starts_while_s3_is_down_and_works_when_s3_is_up(tmp_path: Path, service: Service, proxy: S3Proxy) -> None:
-    with proxy.closed(), serving(tmp_path, service.kept) as early:
+    with proxy.closed(), serving(tmp_path, service.storage) as early:
         check_error(early.get("/1/buckets"), *UNAVAILABLE)
         assert early.get("/healthcheck").status_code == 502
         assert early.get("/version").status_code == 200
         proxy.open()
-        assert early.get("/1/buckets").json() == ["pictures"]
+        assert early.get("/1/buckets").json() == ["photos"]
         wait_until(lambda: early.get("/healthcheck").status_code == 200)
 
 
@@ -321,8 +321,12 @@ def test_service_starts_while_s3_is_down_and_works_when_s3_is_up(tmp_path: Path,
     ],
 )
 def test_wrong_s3_settings_are_reported(tmp_path: Path, service: Service, setting: Mapping[str, object], reason: str) -> None:
-    with serving(tmp_path, service.kept, **setting) as misconfigured:
-        for answer in (misconfigured.post(IMAGES, picture()), misconfigured.get(f"{IMAGES}/{ID}"), misconfigured.get("/1/buckets")):
+    with serving(tmp_path, service.storage, **setting) as misconfigured:
+        for answer in (
+            misconfigured.post(IMAGES, noise_image()),
+            misconfigured.get(f"{IMAGES}/{ID}"),
+            misconfigured.get("/1/buckets"),
+        ):
             check_error(answer, *UNAVAILABLE)
         assert misconfigured.get("/healthcheck").status_code == 502
         assert reason in misconfigured.log()
@@ -338,6 +342,6 @@ def test_server_that_accepts_no_connections_is_reported(tmp_path: Path, service:
             waiting.setblocking(False)
             waiting.connect_ex(full_server.getsockname())
         endpoint = f"http://127.0.0.1:{full_server.getsockname()[1]}"
-        with serving(tmp_path, service.kept, **{**SHORT_TIMEOUTS, "S3__ENDPOINT_URL": endpoint}) as unconnected:
-            check_error(unconnected.post(IMAGES, picture()), *TIMEOUT)
+        with serving(tmp_path, service.storage, **{**SHORT_TIMEOUTS, "S3__ENDPOINT_URL": endpoint}) as unconnected:
+            check_error(unconnected.post(IMAGES, noise_image()), *TIMEOUT)
             assert unconnected.get("/healthcheck", timeout=10).status_code == 502

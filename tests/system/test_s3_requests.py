@@ -8,11 +8,11 @@ import pytest
 from tests.s3_proxy import S3Proxy
 
 from ..swift import PAGE, Swift
-from .kept import OnS3
-from .pictures import picture
+from .images import noise_image
+from .raw_storage import RawS3
 from .service import Service
 
-BUCKET = "/1/buckets/pictures"
+BUCKET = "/1/buckets/photos"
 IMAGES, OBJECTS = f"{BUCKET}/images", f"{BUCKET}/objects"
 ID, OTHER = "8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a", "9b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 OWNER = "7b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
@@ -48,11 +48,11 @@ def proxy(swift: Swift) -> Iterator[S3Proxy]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Proxy) -> Iterator[Service]:
-    kept = OnS3(swift.fresh_account(), proxy.endpoint)
-    service = Service(tmp_path_factory.mktemp("requests"), kept, HTTP__WORKERS=1)
+    storage = RawS3(swift.fresh_account(), proxy.endpoint)
+    service = Service(tmp_path_factory.mktemp("requests"), storage, HTTP__WORKERS=1)
     try:
         service.start().make_bucket()
-        assert service.put(f"{IMAGES}/{ID}", picture()).status_code == 200
+        assert service.put(f"{IMAGES}/{ID}", noise_image()).status_code == 200
         assert service.put(f"{OBJECTS}/{ID}", b"text", headers=TEXT).status_code == 200
         yield service
     finally:
@@ -62,9 +62,9 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
 @pytest.mark.parametrize(
     ("send", "operations"),
     [
-        (lambda service: service.post(IMAGES, picture()), ["PutObject"]),
+        (lambda service: service.post(IMAGES, noise_image()), ["PutObject"]),
         (lambda service: service.post(OBJECTS, b"text", headers=TEXT), ["PutObject"]),
-        (lambda service: service.put(f"{IMAGES}/{ID}", picture()), ["HeadObject", "PutObject"]),
+        (lambda service: service.put(f"{IMAGES}/{ID}", noise_image()), ["HeadObject", "PutObject"]),
         (lambda service: service.put(f"{OBJECTS}/{ID}", b"text", headers=TEXT), ["HeadObject", "PutObject"]),
         (lambda service: service.get(f"{IMAGES}/{ID}"), ["GetObject"]),
         (lambda service: service.get(f"{IMAGES}/{ID}?with_meta=1&account_id={OWNER}"), ["GetObject"]),
@@ -76,7 +76,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, swift: Swift, proxy: S3Pro
         (lambda service: service.delete(IMAGES, json={"images": MANY}), ["DeleteObjects"]),
         (lambda service: service.get("/1/buckets"), ["ListBuckets"]),
         (lambda service: service.get("/healthcheck"), ["ListBuckets"]),
-        (lambda service: service.post("/1/buckets?bucket=pictures"), ["HeadBucket"]),
+        (lambda service: service.post("/1/buckets?bucket=photos"), ["HeadBucket"]),
         (lambda service: service.get("/version"), []),
         (lambda service: service.post(IMAGES, b"no image"), []),
     ],
@@ -95,7 +95,7 @@ def test_request_sends_the_expected_s3_requests(
 
 
 def test_deletion_looks_up_the_record_and_deletes_it(service: Service, proxy: S3Proxy) -> None:
-    url = service.post(IMAGES, picture()).json()["url"]
+    url = service.post(IMAGES, noise_image()).json()["url"]
     with proxy.recorded() as lines:
         assert service.delete(url).status_code == 204
     assert [operation(line) for line in lines] == ["HeadObject", "DeleteObject"]
@@ -122,10 +122,10 @@ def test_large_object_is_uploaded_in_parts_and_downloaded_at_once(service: Servi
 
 def test_bucket_is_deleted_page_by_page(service: Service, proxy: S3Proxy) -> None:
     service.make_bucket("large")
-    assert isinstance(service.kept, OnS3)
-    service.kept.fill("large", PAGE * 2 + 1)
+    assert isinstance(service.storage, RawS3)
+    service.storage.fill("large", PAGE * 2 + 1)
     with proxy.recorded() as lines:
         assert service.delete("/1/buckets/large").status_code == 202
     pages = ["ListObjectsV2", "DeleteObjects"] * 3
     assert [operation(line) for line in lines] == ["HeadBucket", *pages, "ListMultipartUploads", "DeleteBucket", "HeadBucket"]
-    assert service.get("/1/buckets").json() == ["pictures"]
+    assert service.get("/1/buckets").json() == ["photos"]

@@ -10,7 +10,7 @@ import pytest
 
 from ..machine import wait_until
 from .conftest import Start, on_disk_and_s3
-from .pictures import picture, size_of
+from .images import jpeg_size, noise_image
 from .service import BIN, SERVE, Service, read_answer
 
 UUID = "[a-f0-9]{8}(-[a-f0-9]{4}){3}-[a-f0-9]{12}"
@@ -19,7 +19,7 @@ REQUEST_ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
 
 def save_png(service: Service) -> dict[str, str]:
     service.make_bucket()
-    answer = service.post("/1/buckets/pictures/images", picture(300, 200, "PNG"), headers={"Luna-Request-Id": REQUEST_ID})
+    answer = service.post("/1/buckets/photos/images", noise_image(300, 200, "PNG"), headers={"Luna-Request-Id": REQUEST_ID})
     assert answer.status_code == 201
     assert answer.headers["Luna-Request-Id"] == REQUEST_ID
     return dict(answer.json())
@@ -32,14 +32,14 @@ def test_a_png_is_stored_as_a_jpeg_with_four_previews(start: Start) -> None:
     assert re.fullmatch(UUID, image["image_id"])
     jpeg = service.get(image["url"])
     assert jpeg.headers["Content-Type"] == "image/jpeg"
-    assert size_of(jpeg.content) == (300, 200)
-    assert [size_of(service.get(image[f"url{size}"]).content)[0] for size in (32, 64, 96, 160)] == [32, 64, 96, 160]
+    assert jpeg_size(jpeg.content) == (300, 200)
+    assert [jpeg_size(service.get(image[f"url{size}"]).content)[0] for size in (32, 64, 96, 160)] == [32, 64, 96, 160]
 
 
 @on_disk_and_s3
 def test_gunicorn_serves_with_the_configuration_file(start: Start) -> None:
     service = start(str(BIN / "gunicorn"), "-c", "gunicorn.conf.py", "luna_image_store.wsgi:application")
-    assert size_of(service.get(save_png(service)["url"]).content) == (300, 200)
+    assert jpeg_size(service.get(save_png(service)["url"]).content) == (300, 200)
     assert service.stop() == 0
 
 
@@ -125,8 +125,8 @@ def test_the_start_fails_if_the_settings_file_is_missing(tmp_path: Path) -> None
 def test_a_stop_completes_the_running_request(start: Start) -> None:
     service = start(HTTP__WORKERS=1)
     service.make_bucket()
-    body = picture()
-    head = b"POST /1/buckets/pictures/images HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
+    body = noise_image()
+    head = b"POST /1/buckets/photos/images HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body)
     with service.connection() as client:
         client.sendall(head + body[:100])
         wait_until(lambda: len(service.workers()[0].net_connections()) > 1)  # the worker has accepted the connection
@@ -137,7 +137,7 @@ def test_a_stop_completes_the_running_request(start: Start) -> None:
     assert answer
     assert answer.status == 201
     assert service.wait() == 0
-    assert len(service.kept.ids()) == 1
+    assert len(service.storage.ids()) == 1
     assert "Traceback" not in service.log()
 
 
@@ -151,12 +151,12 @@ def settings_file(tmp_path: Path) -> Path:
 def test_sighup_reloads_the_settings(start: Start, settings_file: Path) -> None:
     service = start(*SERVE, "--config", str(settings_file))
     service.make_bucket()
-    assert service.post("/1/buckets/pictures/images", picture()).status_code == 413
+    assert service.post("/1/buckets/photos/images", noise_image()).status_code == 413
     before = {worker.pid for worker in service.workers()}
     settings_file.write_text("[IMAGES]\nMAX_SIZE = 1000000\n")
     service.signal(signal.SIGHUP)
     wait_until(lambda: len(now := {worker.pid for worker in service.workers()}) == 2 and not now & before)
-    assert service.post("/1/buckets/pictures/images", picture()).status_code == 201
+    assert service.post("/1/buckets/photos/images", noise_image()).status_code == 201
     assert service.stop() == 0
 
 
@@ -186,9 +186,9 @@ def test_a_worker_keeps_its_memory_for_the_next_image(start: Start) -> None:
 
     def save(times: int) -> None:
         for _ in range(times):
-            assert service.post("/1/buckets/pictures/images", large).status_code == 201
+            assert service.post("/1/buckets/photos/images", large).status_code == 201
 
-    large = picture(640, 427) + bytes(100_000)  # bytes after the end of the image are stored too
+    large = noise_image(640, 427) + bytes(100_000)  # bytes after the end of the image are stored too
     save(10)
     before = page_faults()
     save(20)

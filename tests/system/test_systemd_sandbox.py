@@ -10,13 +10,13 @@ import pytest
 
 from ..machine import need, wait_until
 from .conftest import Start, on_disk_and_s3
-from .pictures import picture, size_of
+from .images import jpeg_size, noise_image
 from .service import REPOSITORY, SERVE, Service
 
 PYTHON = "/usr/bin/python3"  # Debian's Python: a virtual environment does not see Debian packages
 UNIT = REPOSITORY / "deploy/systemd/luna-image-store.service"
 IN_SANDBOX = (PYTHON, "-I", str(Path(__file__).with_name("systemd_sandbox.py")), str(UNIT))
-IMAGES, OBJECTS = "/1/buckets/pictures/images", "/1/buckets/pictures/objects"
+IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"
 LARGE = b"PK\x03\x04" + bytes(2**21)
 
 
@@ -40,12 +40,12 @@ def test_sandboxed_service_saves_returns_and_deletes_records(start: Start, tmp_p
     assert is_sandboxed(service)
     service.make_bucket()
     for kind in ("JPEG", "PNG", "TIFF", "GIF"):
-        url = service.post(IMAGES, picture(300, 200, kind)).json()["url"]
-        assert [size_of(service.get(path).content)[0] for path in (url, f"{url}_160", f"{url}_77")] == [300, 160, 77]
+        url = service.post(IMAGES, noise_image(300, 200, kind)).json()["url"]
+        assert [jpeg_size(service.get(path).content)[0] for path in (url, f"{url}_160", f"{url}_77")] == [300, 160, 77]
     large = service.post(OBJECTS, LARGE, headers={"Content-Type": "application/zip"}).json()["url"]
     assert service.get(large).content == LARGE
     assert service.get("/healthcheck").status_code == 200
-    assert service.delete("/1/buckets/pictures").status_code == 202
+    assert service.delete("/1/buckets/photos").status_code == 202
     wait_until(lambda: service.get("/1/buckets").json() == [])
     assert not re.findall("not permitted|WARNING|ERROR|Traceback", service.log())
 

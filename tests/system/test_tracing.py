@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ..machine import free_port
 from .conftest import Start, on_disk_and_s3
-from .pictures import picture
+from .images import noise_image
 from .service import BIN, Service
 
 REQUEST_ID = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
@@ -64,7 +64,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 def test_requests_and_s3_calls_are_spans_in_the_trace_of_the_client(start: Start, receiver: Receiver) -> None:
     service = start(TRACING__ENABLED=True)
     service.make_bucket()
-    service.post("/1/buckets/pictures/images", picture(), headers=CLIENT)
+    service.post("/1/buckets/photos/images", noise_image(), headers=CLIENT)
     service.get("/1/buckets/no-such/images/8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a")
     assert service.stop() == 0  # the last spans are sent at the end of the workers
     saved = receiver.attributes("POST /1/buckets/{bucket}/images")

@@ -1,4 +1,4 @@
-"""verify and stats, run as an operator runs them: beside the service, on a disk and on S3."""
+"""`verify` and `stats`, run while the service runs, on a disk and on S3."""
 
 import json
 import os
@@ -17,13 +17,13 @@ import pytest
 from xxhash import xxh3_128
 
 from .conftest import on_disk_and_s3
-from .kept import Kept
-from .pictures import marked, picture
+from .images import noise_image, with_comment
+from .raw_storage import RawStorage
 from .service import BIN, REPOSITORY, Service
 
 COMMAND = str(BIN / "luna-image-store")
 FOOTER = Struct("<IIHH4s")
-PICTURE = picture()
+IMAGE = noise_image()
 
 
 def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,15 +32,15 @@ def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def verify(service: Service, *options: str) -> tuple[int, dict[str, int], list[dict[str, str]]]:
-    """Run it, and give its exit code, its summary and its findings."""
+    """Run `verify`, and return its exit code, summary and findings."""
     result = run(service, "verify", "--json", "--rate=0", *options)
     *findings, last = map(json.loads, result.stdout.splitlines())
     return result.returncode, last["summary"], findings
 
 
 def save(service: Service, number: int = 0, **headers: str) -> str:
-    data = marked(PICTURE, str(number))
-    return str(service.post("/1/buckets/pictures/images", data, headers=headers).json()["image_id"])
+    data = with_comment(IMAGE, str(number))
+    return str(service.post("/1/buckets/photos/images", data, headers=headers).json()["image_id"])
 
 
 def index_of(record: bytes) -> Any:
@@ -48,19 +48,19 @@ def index_of(record: bytes) -> Any:
     return json.loads(record[-FOOTER.size - length : -FOOTER.size])
 
 
-def flipped(place: int) -> Callable[[bytes], bytes]:
-    """Flip a bit, at a place that is counted from the end where it is negative."""
+def flip_bit(position: int) -> Callable[[bytes], bytes]:
+    """Return a function that flips a bit at a position. A negative position counts from the end."""
 
     def flip(record: bytes) -> bytes:
         data = bytearray(record)
-        data[place] ^= 1
+        data[position] ^= 1
         return bytes(data)
 
     return flip
 
 
-def emptied(record: bytes) -> bytes:
-    """Make a record whose sums are right over a payload of zeros."""
+def replace_payload_by_zeros(record: bytes) -> bytes:
+    """Return the record with a payload of zeros, and with valid checksums."""
     index = index_of(record)
     length = index["payload"][0]
     payload = bytes(length)
@@ -71,51 +71,53 @@ def emptied(record: bytes) -> bytes:
 
 
 @on_disk_and_s3
-def test_each_kind_of_damage_is_found_and_what_can_be_mended_is_mended(service: Service, kept: Kept) -> None:
-    good, payload, preview, index, truncated = (save(service, number, **{"X-Luna-Meta-name": "Ada"}) for number in range(5))
-    text = service.post("/1/buckets/pictures/objects", b"text", headers={"Content-Type": "text/plain"}).json()["object_id"]
+def test_damage_is_reported_and_previews_are_repaired(service: Service, storage: RawStorage) -> None:
+    valid, payload, preview, index, truncated = (save(service, number, **{"X-Luna-Meta-name": "Ada"}) for number in range(5))
+    text = service.post("/1/buckets/photos/objects", b"text", headers={"Content-Type": "text/plain"}).json()["object_id"]
     assert verify(service)[0] == 0
-    whole = kept.get("pictures", f"images/{preview}.jpg")
-    kept.change("pictures", f"images/{payload}.jpg", flipped(1000))
-    kept.change("pictures", f"images/{preview}.jpg", flipped(index_of(whole)["payload"][0] + 10))
-    kept.change("pictures", f"images/{index}.jpg", flipped(-FOOTER.size - 10))
-    kept.change("pictures", f"images/{truncated}.jpg", lambda record: record[:-100])
-    kept.change("pictures", f"objects/{text}", flipped(0))
-    kept.put("pictures", "README", b"stray")
-    kept.leave("pictures")
+    intact = storage.get("photos", f"images/{preview}.jpg")
+    storage.change("photos", f"images/{payload}.jpg", flip_bit(1000))
+    storage.change("photos", f"images/{preview}.jpg", flip_bit(index_of(intact)["payload"][0] + 10))
+    storage.change("photos", f"images/{index}.jpg", flip_bit(-FOOTER.size - 10))
+    storage.change("photos", f"images/{truncated}.jpg", lambda record: record[:-100])
+    storage.change("photos", f"objects/{text}", flip_bit(0))
+    storage.put("photos", "README", b"stray")
+    storage.add_leftover("photos")
 
     code, summary, findings = verify(service, "--leftover-age=0")
     assert code == 1
     assert [finding["problem"] for finding in findings].count("leftover") == 1
-    found = {finding.get("id", finding.get("name")): finding["problem"] for finding in findings if finding["problem"] != "leftover"}
-    assert found == {
+    problems = {
+        finding.get("id", finding.get("name")): finding["problem"] for finding in findings if finding["problem"] != "leftover"
+    }
+    assert problems == {
         payload: "damaged: the payload fails its CRC",
         preview: "damaged: preview 160 fails its CRC",
         index: "damaged: the index fails its CRC",
         truncated: "damaged: the footer is missing",
         text: "damaged: the payload fails its CRC",
-        "pictures/README": "stray",
+        "photos/README": "stray",
     }
     assert (summary["records"], summary["good"], summary["damaged"], summary["strays"], summary["leftovers"]) == (6, 1, 5, 1, 1)
 
     code, summary, findings = verify(service, "--repair")
     assert (code, summary["repaired"], summary["damaged"]) == (1, 1, 4)
-    assert summary["leftovers"] == 0, "so young it may be under way still"
-    assert kept.get("pictures", f"images/{preview}.jpg") == whole
+    assert summary["leftovers"] == 0, "it is too recent: a save may be writing it"
+    assert storage.get("photos", f"images/{preview}.jpg") == intact
     assert "repaired: preview 160 fails its CRC" in {finding["problem"] for finding in findings}
     assert verify(service)[1]["damaged"] == 4
-    answer = service.get(f"/1/buckets/pictures/images/{preview}?with_meta=1")
-    assert (answer.content, answer.headers["X-Luna-Meta-name"]) == (marked(PICTURE, "2"), "Ada")
-    assert service.get(f"/1/buckets/pictures/images/{good}").content == marked(PICTURE, "0")
+    response = service.get(f"/1/buckets/photos/images/{preview}?with_meta=1")
+    assert (response.content, response.headers["X-Luna-Meta-name"]) == (with_comment(IMAGE, "2"), "Ada")
+    assert service.get(f"/1/buckets/photos/images/{valid}").content == with_comment(IMAGE, "0")
 
 
-def test_what_is_sound_but_can_not_be_decoded_is_found_with_deep(service: Service, kept: Kept) -> None:
-    """As a fault of the memory would leave it: the sums were made over bytes that were damaged already."""
+def test_deep_reports_records_with_valid_checksums_that_cannot_be_decoded(service: Service, storage: RawStorage) -> None:
+    """A memory error can cause this: the checksums were computed from bytes that were already damaged."""
     image_id, zip_id = save(service), str(uuid4())
-    service.put(f"/1/buckets/pictures/objects/{zip_id}", b"PK\x05\x06" + bytes(18), headers={"Content-Type": "application/zip"})
+    service.put(f"/1/buckets/photos/objects/{zip_id}", b"PK\x05\x06" + bytes(18), headers={"Content-Type": "application/zip"})
     assert verify(service, "--deep")[0] == 0
-    kept.change("pictures", f"images/{image_id}.jpg", emptied)
-    kept.change("pictures", f"objects/{zip_id}", emptied)
+    storage.change("photos", f"images/{image_id}.jpg", replace_payload_by_zeros)
+    storage.change("photos", f"objects/{zip_id}", replace_payload_by_zeros)
     assert verify(service)[0] == 0
     for options in ((), ("--repair",)):
         code, summary, findings = verify(service, "--deep", *options)
@@ -127,11 +129,13 @@ def test_what_is_sound_but_can_not_be_decoded_is_found_with_deep(service: Servic
 
 
 @on_disk_and_s3
-def test_previews_are_mended_while_the_service_works_and_no_save_is_lost(service: Service, kept: Kept) -> None:
+def test_repair_while_clients_save_loses_no_save(service: Service, storage: RawStorage) -> None:
     last = {save(service, number): number for number in range(15)}
     for image_id in last:
-        kept.change(
-            "pictures", f"images/{image_id}.jpg", flipped(index_of(kept.get("pictures", f"images/{image_id}.jpg"))["payload"][0])
+        storage.change(
+            "photos",
+            f"images/{image_id}.jpg",
+            flip_bit(index_of(storage.get("photos", f"images/{image_id}.jpg"))["payload"][0]),
         )
     ended = Event()
 
@@ -140,7 +144,7 @@ def test_previews_are_mended_while_the_service_works_and_no_save_is_lost(service
         while not ended.is_set():
             for image_id in list(last)[:5]:
                 number += 1
-                assert service.put(f"/1/buckets/pictures/images/{image_id}", marked(PICTURE, str(number))).status_code == 200
+                assert service.put(f"/1/buckets/photos/images/{image_id}", with_comment(IMAGE, str(number))).status_code == 200
                 last[image_id] = number
 
     writer = Thread(target=load)
@@ -153,13 +157,13 @@ def test_previews_are_mended_while_the_service_works_and_no_save_is_lost(service
     assert (code, summary["damaged"], summary["failed"]) == (0, 0, 0)
     assert summary["repaired"] >= 10
     for image_id, number in last.items():
-        assert service.get(f"/1/buckets/pictures/images/{image_id}").content == marked(PICTURE, str(number))
+        assert service.get(f"/1/buckets/photos/images/{image_id}").content == with_comment(IMAGE, str(number))
     assert verify(service, "--deep")[1]["good"] == 15
 
 
-def test_ctrl_c_tells_what_was_done(service: Service, kept: Kept) -> None:
+def test_ctrl_c_ends_with_a_summary(service: Service, storage: RawStorage) -> None:
     for number in range(20):
-        kept.change("pictures", f"images/{save(service, number)}.jpg", flipped(0))
+        storage.change("photos", f"images/{save(service, number)}.jpg", flip_bit(0))
     command = (COMMAND, "verify", "--rate=4", "--json")
     with subprocess.Popen(command, env=service.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
@@ -171,9 +175,9 @@ def test_ctrl_c_tells_what_was_done(service: Service, kept: Kept) -> None:
     assert 0 < json.loads(out.splitlines()[-1])["summary"]["damaged"] < 20
 
 
-def test_a_person_gets_lines_of_text_and_a_bar_on_a_terminal(service: Service, kept: Kept) -> None:
+def test_terminal_shows_a_progress_bar_and_lines_of_text(service: Service, storage: RawStorage) -> None:
     image_id = save(service)
-    kept.change("pictures", f"images/{image_id}.jpg", flipped(0))
+    storage.change("photos", f"images/{image_id}.jpg", flip_bit(0))
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (25, 80))
     command = (COMMAND, "verify")
@@ -182,52 +186,52 @@ def test_a_person_gets_lines_of_text_and_a_bar_on_a_terminal(service: Service, k
     os.close(terminal)
     os.close(end)
     lines = result.stdout.splitlines()
-    assert f"pictures images {image_id}: damaged: the payload fails its CRC" in lines
+    assert f"photos images {image_id}: damaged: the payload fails its CRC" in lines
     assert {"records: 1", "damaged: 1"} <= set(lines)
     assert run(service, "verify").stderr == ""
 
 
-def test_what_lies_beside_the_buckets_is_told_on_a_disk(service: Service) -> None:
+def test_files_beside_the_buckets_are_strays_on_a_disk(service: Service) -> None:
     (service.root / "others" / "images").mkdir(parents=True)
     assert {finding["name"] for finding in verify(service)[2]} == {"others"}
     (service.root / os.fsdecode(b"\xff\n")).touch()
     service.environment["PYTHONIOENCODING"] = "utf-8:strict"
     assert r"'\udcff\n': stray" in run(service, "verify").stdout.splitlines()
     (service.root / os.fsdecode(b"\xff\n")).unlink()
-    assert verify(service, "--bucket=pictures")[2] == []
+    assert verify(service, "--bucket=photos")[2] == []
 
 
-@pytest.mark.parametrize("tool", ["verify", "stats"])
-def test_what_can_not_be_meant_is_refused(service: Service, tool: str) -> None:
-    result = run(service, tool, "--bucket=missing")
-    assert (result.returncode, result.stderr) == (2, "luna-image-store: there is no bucket missing\n")
+@pytest.mark.parametrize("command", ["verify", "stats"])
+def test_missing_bucket_or_directory_is_refused(service: Service, command: str) -> None:
+    result = run(service, command, "--bucket=missing")
+    assert (result.returncode, result.stderr) == (2, "luna-image-store: no such bucket: missing\n")
     service.environment["LUNA_IMAGE_STORE__LOCAL_STORAGE__PATH"] = str(service.root / "missing")
-    result = run(service, tool)
+    result = run(service, command)
     assert result.returncode == 2
     assert "LOCAL_STORAGE.PATH" in result.stderr
     assert not (service.root / "missing").exists()
 
 
-def test_records_are_read_no_faster_than_is_said(service: Service) -> None:
+def test_rate_limits_the_records_per_second(service: Service) -> None:
     for number in range(10):
         save(service, number)
     assert verify(service, "--rate=5")[1]["seconds"] >= 1.7
 
 
-def test_stats_count_records_and_bytes(service: Service, kept: Kept) -> None:
+def test_stats_count_records_and_bytes(service: Service, storage: RawStorage) -> None:
     names = [f"images/{save(service, number)}.jpg" for number in range(3)]
-    service.post("/1/buckets/pictures/objects", b"text", headers={"Content-Type": "text/plain"})
-    kept.put("pictures", "README", b"stray")
+    service.post("/1/buckets/photos/objects", b"text", headers={"Content-Type": "text/plain"})
+    storage.put("photos", "README", b"stray")
     service.make_bucket("empty")
     result = run(service, "stats", "--json")
     assert (result.returncode, result.stderr) == (0, "")
     *rows, last = map(json.loads, result.stdout.splitlines())
-    found = {(row["bucket"], row["kind"]): row for row in rows}
-    images, size = found["pictures", "images"], len(kept.get("pictures", names[0]))
-    assert (images["records"], images["bytes"]) == (3, sum(len(kept.get("pictures", name)) for name in names))
+    stats = {(row["bucket"], row["kind"]): row for row in rows}
+    images, size = stats["photos", "images"], len(storage.get("photos", names[0]))
+    assert (images["records"], images["bytes"]) == (3, sum(len(storage.get("photos", name)) for name in names))
     assert size / 1.2 <= images["median"] <= images["largest"] <= size * 1.2
     assert 0 < images["previews_share"] < 1
-    assert found["pictures", "objects"]["records"] == 1
-    assert found["empty", "images"]["records"] == 0
-    assert last["summary"] == {"buckets": 2, "records": 4, "bytes": images["bytes"] + found["pictures", "objects"]["bytes"]}
+    assert stats["photos", "objects"]["records"] == 1
+    assert stats["empty", "images"]["records"] == 0
+    assert last["summary"] == {"buckets": 2, "records": 4, "bytes": images["bytes"] + stats["photos", "objects"]["bytes"]}
     assert "records: 4" in run(service, "stats").stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What is kept, seen without asking the service: files below its root, or the objects of its account on S3."""
+"""Direct access to the storage of a service, without the service: files below its root, or S3 objects."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -10,37 +10,37 @@ from uuid import uuid4
 from ..swift import Account
 
 
-class Kept(ABC):
-    """Where a service keeps its records."""
+class RawStorage(ABC):
+    """The storage of a service. `settings`: the settings of the service for it."""
 
     settings: Mapping[str, object]
 
     @abstractmethod
     def ids(self, kind: str = "images") -> list[str]:
-        """List the ids of the records of all buckets."""
+        """Return the ids of the records of all buckets."""
 
     @abstractmethod
     def leftovers(self) -> list[str]:
-        """List what saves that are not finished left; nothing of it shows in the interface."""
+        """Return the names of unfinished saves, which are invisible to clients."""
 
     @abstractmethod
     def get(self, bucket: str, name: str) -> bytes:
-        """Read what is kept under a name such as `images/<id>.jpg`."""
+        """Read a file or S3 object with a name such as `images/<id>.jpg`."""
 
     @abstractmethod
     def put(self, bucket: str, name: str, data: bytes) -> None:
-        """Keep something, behind the back of the service."""
+        """Write a file or S3 object without the service."""
 
     @abstractmethod
-    def leave(self, bucket: str) -> None:
-        """Leave what a save leaves that is cut off."""
+    def add_leftover(self, bucket: str) -> None:
+        """Create the leftover of an interrupted save."""
 
     def change(self, bucket: str, name: str, change: Callable[[bytes], bytes]) -> None:
         self.put(bucket, name, change(self.get(bucket, name)))
 
 
-class OnDisk(Kept):
-    """Files below a root."""
+class RawDisk(RawStorage):
+    """A storage on a disk: files below a root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -60,7 +60,7 @@ class OnDisk(Kept):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
 
-    def leave(self, bucket: str) -> None:
+    def add_leftover(self, bucket: str) -> None:
         (self.root / ".tmp/unfinished").write_bytes(b"half")
 
     def _path(self, bucket: str, name: str) -> Path:
@@ -68,8 +68,8 @@ class OnDisk(Kept):
         return self.root / bucket / folder / (file[:2] if folder else "") / file
 
 
-class OnS3(Kept):
-    """Objects in the buckets of an account. `endpoint`: where the service shall speak to it, if not directly."""
+class RawS3(RawStorage):
+    """A storage on S3: objects in the buckets of an account. `endpoint`: the proxy that the service connects to, if any."""
 
     def __init__(self, account: Account, endpoint: str | None = None) -> None:
         self.client = account.client()
@@ -88,7 +88,7 @@ class OnS3(Kept):
     def put(self, bucket: str, name: str, data: bytes) -> None:
         self.client.put_object(Bucket=bucket, Key=name, Body=data)
 
-    def leave(self, bucket: str) -> None:
+    def add_leftover(self, bucket: str) -> None:
         self.client.create_multipart_upload(Bucket=bucket, Key=f"objects/{uuid4()}")
 
     def ids(self, kind: str = "images") -> list[str]:
@@ -99,7 +99,7 @@ class OnS3(Kept):
         return [upload["Key"] for bucket in self._buckets() for upload in self._uploads(bucket)]
 
     def fill(self, bucket: str, count: int) -> None:
-        """Put many small objects into a bucket."""
+        """Store many empty objects in a bucket."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda number: self.client.put_object(Bucket=bucket, Key=f"objects/{number}", Body=b""), range(count)))
 
