@@ -12,6 +12,7 @@ VIEWER := luna_image_store/static/redoc.standalone.js
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt --build-constraint constraints.txt
 CODE := luna_image_store tests benchmarks docs/conf.py gunicorn.conf.py setup.py \
 	deploy/container/is_alive.py scripts/try_install.py
+TEXTS := $(CODE) docs deploy scripts README.md CHANGELOG.md CONTRIBUTING.md Makefile
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,9 +42,10 @@ test-long: setup ## Run long versions of tests: damaged images, reloads, kills, 
 		tests/system/test_mutation.py tests/system/test_restarts.py tests/system/test_kill.py \
 		tests/system/test_large.py tests/system/test_migrate.py
 
-lint: $(INSTALLED) ## Check style and format
+lint: $(INSTALLED) ## Check style, format, spelling and words
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/codespell -D - -D docs/plain-words.txt $(TEXTS)
 
 types: $(INSTALLED) ## Check types
 	$(BIN)/mypy

@@ -9,8 +9,8 @@ ServiceError
 ├── there is a conflict:    BucketExists OwnerMismatch
 └── the service fails:      InternalError ManualMissing StorageUnavailable StorageTimeout StorageFull RecordDamaged NotReady
 
-The docstring of each class explains the error to clients; `remedy` tells the operator what to do. Both are part of the table of
-errors in the manual. Codes 139xx are additions of this service; all others are those of the published interface.
+The docstring of each class explains the error to clients; `remedy` lists the actions of the operator. Both are part of the table of
+errors in the manual. Codes 139xx are additions of this service; all others are codes of the published interface.
 """
 
 from dataclasses import dataclass
@@ -293,7 +293,7 @@ class StorageFull(ServiceError):
 class TooManyPixels(ServiceError):
     """The image has more pixels than IMAGES.MAX_PIXELS."""
 
-    spec = ErrorSpec(400, 13908, BAD_INPUT, "The picture has {} pixels, the limit is {}")
+    spec = ErrorSpec(400, 13908, BAD_INPUT, "The picture has {} pixels, the limit is {}")  # codespell:ignore
     remedy = "To accept larger images, raise the setting. A worker needs up to 16 bytes of memory per pixel."
 
 

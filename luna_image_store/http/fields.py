@@ -1,4 +1,4 @@
-"""Fields and validators in addition to those of marshmallow."""
+"""Fields and validators that marshmallow lacks."""
 
 import re
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ _storage: Storage | None = None  # stays open: the master holds the lock of its 
 
 
 def current_settings(path: str | None = None) -> Settings:
-    """Return the settings in effect. Load them if there are none."""
+    """Return the settings in effect. Load them at the first call."""
     return _current or load_settings(path)
 
 

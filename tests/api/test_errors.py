@@ -58,7 +58,7 @@ TABLE = [
     (13905, 503, "Storage is unavailable", "{}"),
     (13906, 504, "Storage timeout", "{}"),
     (13907, 507, "Insufficient storage", "{}"),
-    (13908, 400, BAD_INPUT, "The picture has {} pixels, the limit is {}"),
+    (13908, 400, BAD_INPUT, "The picture has {} pixels, the limit is {}"),  # codespell:ignore
     (13909, 500, "Stored data is damaged", "Id {}"),
     (13910, 503, "Service is not ready", "{}"),
 ]

@@ -165,7 +165,7 @@ def test_image_with_too_many_pixels_is_refused(client, make_client, method, path
     limited = make_client(IMAGES__MAX_PIXELS=64 * 48 - 1)
     response = limited.simulate_request(method, path, body=JPEG)
     assert error(response) == (400, 13908)
-    assert response.json["detail"] == "The picture has 3072 pixels, the limit is 3071"
+    assert response.json["detail"] == "The picture has 3072 pixels, the limit is 3071"  # codespell:ignore
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", IMAGES), ("PUT", IMAGE_URL)])

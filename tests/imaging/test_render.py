@@ -400,7 +400,7 @@ def test_header_with_too_many_pixels_is_refused_quickly(kind):
     with pytest.raises(TooManyPixels) as caught:
         render(data, RENDERING)
     assert time.perf_counter() - started < 2
-    assert caught.value.detail == "The picture has 3600000000 pixels, the limit is 75000000"
+    assert caught.value.detail == "The picture has 3600000000 pixels, the limit is 75000000"  # codespell:ignore
 
 
 def test_gif_frame_larger_than_screen_is_counted():
