@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Set
 
@@ -12,6 +13,9 @@ from tests import moto_server
 from tests.scripted_s3 import ScriptedServer
 
 from .swift import Swift
+
+# A shell ignores Ctrl+C for what it starts in the background. The commands that tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("patient", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("patient")

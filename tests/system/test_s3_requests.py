@@ -7,6 +7,7 @@ import pytest
 
 from tests.s3_proxy import S3Proxy
 
+from ..machine import wait_until
 from ..swift import PAGE, Swift
 from .kept import OnS3
 from .pictures import picture
@@ -126,6 +127,8 @@ def test_a_bucket_is_deleted_page_by_page(service: Service, proxy: S3Proxy) -> N
     service.kept.fill("leaving", PAGE * 2 + 1)
     with proxy.counted() as lines:
         assert service.delete("/1/buckets/leaving").status_code == 202
+        # after 5 seconds the service answers and continues in the background
+        wait_until(lambda: [operation(line) for line in proxy.requests[-2:]] == ["DeleteBucket", "HeadBucket"])
     pages = ["ListObjectsV2", "DeleteObjects"] * 3
     assert [operation(line) for line in lines] == ["HeadBucket", *pages, "ListMultipartUploads", "DeleteBucket", "HeadBucket"]
     assert service.get("/1/buckets").json() == ["pictures"]
