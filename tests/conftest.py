@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Set
 
@@ -12,6 +13,9 @@ from tests import moto_server
 from tests.scripted_s3 import ScriptedServer
 
 from .swift import Swift
+
+# A shell ignores SIGINT for processes in the background. The commands that tests interrupt would inherit this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # a slow test is not a failure
 hypothesis.settings.load_profile("no deadline")

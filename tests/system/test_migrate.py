@@ -22,7 +22,8 @@ from .images import noise_image, with_comment
 from .raw_storage import RawS3
 from .service import Service
 
-IMAGE_COUNT = int(os.environ.get("MIGRATED_IMAGES", "80"))
+IMAGE_COUNT = 200
+S3_IMAGE_COUNT = int(os.environ.get("MIGRATED_TO_S3", "60"))
 ACCOUNT = str(UUID(int=1, version=4))
 KEYS = {"_SRC__S3__SECRET_ACCESS_KEY": "testing", "_DST__S3__SECRET_ACCESS_KEY": "testing"}
 NEW_ID = "e7bb6d5b-0d1c-4a55-8a1f-4a6f4f0e2c11"
@@ -70,6 +71,14 @@ def copy(filled: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def small_copy(copy: Path) -> Path:
+    """Return a storage with fewer images, for migrations to S3, which take longer."""
+    for number in range(S3_IMAGE_COUNT, IMAGE_COUNT):
+        path_of(copy, number).unlink()
+    return copy
+
+
+@pytest.fixture
 def target(tmp_path: Path) -> Path:
     """Return an empty directory."""
     path = tmp_path / "target"
@@ -91,24 +100,24 @@ def migrate(source: Path, target: Path, *options: object) -> Result:
 
 
 def test_killed_migrations_to_s3_and_back_continue_and_copy_all_bytes(
-    filled: Path, target: Path, swift: Swift, tmp_path: Path
+    small_copy: Path, target: Path, swift: Swift, tmp_path: Path
 ) -> None:
     account = swift.fresh_account()
     storage = RawS3(account)
     on_s3 = settings_file(tmp_path / "s3.toml", account)
     for kills in range(1, 4):
-        with running("migrate", f"disk:{filled}", on_s3, **KEYS) as process:
-            wait_for(process, storage.ids, IMAGE_COUNT // 5 * kills)
+        with running("migrate", f"disk:{small_copy}", on_s3, **KEYS) as process:
+            wait_for(process, storage.ids, S3_IMAGE_COUNT // 5 * kills)
             kill(process)
-    assert luna("migrate", f"disk:{filled}", on_s3, **KEYS).code == 0
+    assert luna("migrate", f"disk:{small_copy}", on_s3, **KEYS).code == 0
     for kills in range(1, 3):
         with running("migrate", on_s3, f"disk:{target}", **KEYS) as process:
-            wait_for(process, lambda: list(tree(target)), IMAGE_COUNT // 4 * kills)
+            wait_for(process, lambda: list(tree(target)), S3_IMAGE_COUNT // 4 * kills)
             kill(process)
     last = luna("migrate", on_s3, f"disk:{target}", **KEYS)
     assert last.code == 0
-    assert last.summary["copied"] + last.summary["unchanged"] == last.summary["records"] == IMAGE_COUNT + 2
-    assert tree(target) == tree(filled)
+    assert last.summary["copied"] + last.summary["unchanged"] == last.summary["records"] == S3_IMAGE_COUNT + 2
+    assert tree(target) == tree(small_copy)
     assert list((target / ".tmp").iterdir()) == []
 
 
@@ -234,12 +243,12 @@ def test_unlisted_directory_is_reported_and_all_other_records_are_processed(copy
     assert exported.summary["exported"] == sum(name.startswith("faces") for name in before) - count
 
 
-def test_records_are_copied_from_one_s3_account_to_another(filled: Path, target: Path, swift: Swift, tmp_path: Path) -> None:
+def test_records_are_copied_from_one_s3_account_to_another(small_copy: Path, target: Path, swift: Swift, tmp_path: Path) -> None:
     first, second = (settings_file(tmp_path / f"{name}.toml", swift.fresh_account()) for name in ("first", "second"))
-    for sides in ((f"disk:{filled}", first), (first, second), (second, f"disk:{target}")):
+    for sides in ((f"disk:{small_copy}", first), (first, second), (second, f"disk:{target}")):
         result = luna("migrate", *sides, **KEYS)
-        assert (result.code, result.summary["copied"]) == (0, IMAGE_COUNT + 2)
-    assert tree(target) == tree(filled)
+        assert (result.code, result.summary["copied"]) == (0, S3_IMAGE_COUNT + 2)
+    assert tree(target) == tree(small_copy)
 
 
 def test_migration_ends_when_the_destination_is_full(filled: Path, small_disk: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from tests.s3_proxy import S3Proxy
 
+from ..machine import wait_until
 from ..swift import PAGE, Swift
 from .images import noise_image
 from .raw_storage import RawS3
@@ -126,6 +127,8 @@ def test_bucket_is_deleted_page_by_page(service: Service, proxy: S3Proxy) -> Non
     service.storage.fill("large", PAGE * 2 + 1)
     with proxy.recorded() as lines:
         assert service.delete("/1/buckets/large").status_code == 202
+        # after 5 seconds the service responds and continues in the background
+        wait_until(lambda: [operation(line) for line in proxy.requests[-2:]] == ["DeleteBucket", "HeadBucket"])
     pages = ["ListObjectsV2", "DeleteObjects"] * 3
     assert [operation(line) for line in lines] == ["HeadBucket", *pages, "ListMultipartUploads", "DeleteBucket", "HeadBucket"]
     assert service.get("/1/buckets").json() == ["photos"]
