@@ -38,7 +38,7 @@ test-fast: setup ## Run unit tests, and tests of the HTTP interface and the stor
 		tests/storage/test_disk.py tests/storage/test_probe.py tests/storage/test_record.py
 
 test-long: setup ## Run long versions of tests: damaged images, reloads, kills, a slow upload; takes half an hour
-	MUTATED_FILES=20000 RELOADS=200 KILLS=20 LONG_UPLOAD=1024 MIGRATED_TO_S3=200 $(BIN)/pytest -s \
+	MUTATED_FILES=20000 RELOADS=200 KILLS=20 KILLS_ON_S3=3 LONG_UPLOAD=1024 MIGRATED_TO_S3=200 $(BIN)/pytest -s \
 		tests/system/test_mutation.py tests/system/test_restarts.py tests/system/test_kill.py \
 		tests/system/test_large.py tests/system/test_migrate.py
 

@@ -29,6 +29,7 @@ html_copy_source = False
 html_show_copyright = False
 
 KINDS = {fields.Boolean: "`true` or `false`", fields.Dict: "a table of texts", fields.String: "any text"}
+PATTERNS = {r"^#[0-9a-fA-F]{6}\Z": "`#rrggbb`", r"[!-~]*\Z": "printable ASCII without spaces"}
 CHECKS = {check_address: "`HOST:PORT` or `unix:PATH`", check_url: "a URL with `http` or `https`, or an empty text"}
 
 
@@ -47,7 +48,7 @@ def allowed(field: fields.Field[Any]) -> str:
             start = f"{low}" if inclusive else f"more than {low}"
             return f"{start} to {high}" if high is not None else f"{start} or more"
         case validate.Regexp(regex=regex):
-            return f"`{regex.pattern!s}`".replace(r"\Z", "")
+            return PATTERNS[regex.pattern]
         case validate.Length(min=1):
             return "a text, not empty"
     return CHECKS.get(first) or KINDS[type(field)]

@@ -188,8 +188,8 @@ class ImageNotFound(RecordNotFound):
     spec = ErrorSpec(404, 13003, "Object not found", "Image with id {} not found")
     remedy = (
         "Send the request without `account_id`. If it finds the image, the image belongs to another account. Otherwise search "
-        "the access log of nginx for a `DELETE` of the image or its bucket, and restore the image from a backup. The log of the "
-        "service has no ids."
+        "the access log of nginx for a `DELETE` of the image or its bucket, because the log of the service has no "
+        "ids. If it was deleted by mistake, restore it from a backup."
     )
 
 
@@ -206,8 +206,8 @@ class ObjectNotFound(RecordNotFound):
     spec = ErrorSpec(404, 13007, "Object not found", "Object with id {} not found")
     remedy = (
         "Send the request without `account_id`. If it finds the object, the object belongs to another account. Otherwise search "
-        "the access log of nginx for a `DELETE` of the object or its bucket, and restore the object from a backup. The log of "
-        "the service has no ids."
+        "the access log of nginx for a `DELETE` of the object or its bucket, because the log of the service has no "
+        "ids. If it was deleted by mistake, restore it from a backup."
     )
 
 
@@ -314,7 +314,7 @@ class NotReady(ServiceError):
     spec = ErrorSpec(503, 13910, "Service is not ready", "{}")
     remedy = (
         "The detail has the reason. `the service is draining`: an operator ran `luna-image-store drain`, or the file "
-        "`HTTP.DRAIN_FILE` still exists; `luna-image-store drain --cancel` removes it. `storage: ...`: follow the steps for 13905 "
-        "or 13906; `/healthcheck` has the error."
+        "`HTTP.DRAIN_FILE` still exists. `luna-image-store drain --cancel` removes it; with systemd, remove it with `rm`. "
+        "`storage: ...`: follow the steps for 13905 or 13906; `/healthcheck` has the error."
     )
     retry_after = 5

@@ -104,7 +104,7 @@ class LocalStorageSettings:
     path: str = text("./var/storage", "Root directory of the buckets. A start creates it if it is missing.", validate.Length(1))
     durable: bool = switch(
         True,
-        "`true`: acknowledge a save when the record is on the disk. `false`: acknowledge it earlier; a power cut loses the saves "
+        "`true`: acknowledge a save when the record is on the disk. `false`: faster, but a power failure loses the saves "
         "of the last seconds.",
     )
 
@@ -119,7 +119,7 @@ class S3Settings:
     secret_access_key: str = text("", "Secret key for ACCESS_KEY_ID.", secret=True)
     addressing_style: str = choice(
         "auto",
-        "Place of the bucket name in the URL: `path`, or `virtual` for the host name. `auto`: chosen by boto3.",
+        "`path`: the bucket name is in the path of the URL. `virtual`: in the host name. `auto`: boto3 chooses.",
         "auto",
         "path",
         "virtual",
@@ -127,10 +127,10 @@ class S3Settings:
     connect_timeout: float = seconds(5.0, "Seconds to wait for a connection to the S3 service.")
     read_timeout: float = seconds(30.0, "Seconds to wait for the next bytes of a response of the S3 service.")
     max_attempts: int = whole(
-        3, "Maximum number of attempts per request to S3, the first one included. The pauses between them grow."
+        3, "Maximum number of attempts per request to S3, the first one included. The pauses between them are random and grow."
     )
     max_connections: int = whole(
-        0, "Maximum number of open connections to S3 per worker. 0: one per thread, and 8 more to look up owners in parallel.", 0
+        0, "Connections to S3 per worker that stay open for reuse. 0: one per thread, and 8 more to look up owners in parallel.", 0
     )
     verify_ssl: bool = switch(True, "Verify the certificate of the S3 service.")
 

@@ -20,7 +20,8 @@ from luna_image_store.http.resources.base import Resource
 from luna_image_store.storage.base import ID
 
 INTRODUCTION = """\
-The service stores images and objects in buckets, on a local disk or on S3. The same id in two buckets is two records.
+The service stores images and objects in buckets, on a local disk or on S3. Buckets are independent: the
+same id in two buckets names two records.
 
 The service stores each image as a JPEG with previews. It stores objects (JSON, PDF, ZIP, plain text) unchanged.
 

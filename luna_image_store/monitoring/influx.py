@@ -116,7 +116,7 @@ class InfluxWriter:
     def _recover(self) -> None:
         if self._is_failing:
             self._is_failing = False
-            logger.info("InfluxDB: connection restored, points are sent again")
+            logger.info("InfluxDB: points are accepted again")
 
     def _drop(self, number: int) -> None:
         self._dropped += number

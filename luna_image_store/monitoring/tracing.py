@@ -30,7 +30,7 @@ class TracedRequests:
     """Middleware that completes the span of a request."""
 
     def process_response(self, req: Any, resp: Any, resource: object, req_succeeded: bool) -> None:
-        """Set the request id, and the status of the response instead of the raised exception. The instrumentation runs next."""
+        """Set the request id of the span. Remove the exception: the instrumentation, which runs next, then records the status."""
         trace.get_current_span().set_attribute("luna.request_id", request_id.get())
         req.env.pop(EXCEPTION_KEY, None)  # otherwise the span of every error would have status 500
         resp.status = f"{resp.status_code} {HTTPStatus(resp.status_code).phrase}"  # the instrumentation does not accept a number

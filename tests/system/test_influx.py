@@ -45,7 +45,7 @@ def test_the_points_of_all_workers_arrive_also_after_a_retry(start: Start, tmp_p
         ((tags, _, _),) = server.points("errors_execution_time")
         assert (tags["route"], tags["status_code"]) == ("GET:/buckets/{bucket}/images/{image_id}", "404")
         assert tags["error_code"] == "13901"
-    assert "points are sent again" in service.log()
+    assert "points are accepted again" in service.log()
     assert TOKEN not in service.log()
 
 

@@ -15,7 +15,7 @@ from .images import jpeg_size, noise_image, with_comment
 from .raw_storage import RawDisk, RawStorage
 from .service import Service
 
-KILLS, KILLS_ON_S3 = int(os.environ.get("KILLS", "6")), 2
+KILLS, KILLS_ON_S3 = int(os.environ.get("KILLS", "6")), int(os.environ.get("KILLS_ON_S3", "2"))
 CLIENTS = 4
 MIB = 2**20
 IMAGES, OBJECTS = "/1/buckets/photos/images", "/1/buckets/photos/objects"

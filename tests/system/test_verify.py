@@ -34,8 +34,10 @@ def run(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
 def verify(service: Service, *options: str) -> tuple[int, dict[str, int], list[dict[str, str]]]:
     """Run `verify`, and return its exit code, summary and findings."""
     result = run(service, "verify", "--json", "--rate=0", *options)
-    *findings, last = map(json.loads, result.stdout.splitlines())
-    return result.returncode, last["summary"], findings
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert lines, result.stderr
+    assert "summary" in lines[-1], result.stderr
+    return result.returncode, lines[-1]["summary"], lines[:-1]
 
 
 def save(service: Service, number: int = 0, **headers: str) -> str:

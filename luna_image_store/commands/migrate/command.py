@@ -22,7 +22,7 @@ def _time(context: click.Context, parameter: click.Parameter, text: str | None) 
 @BUCKETS_OPTION
 @click.option("--since", callback=_time, metavar="TIME", help="Copy only records that were saved at this time or later.")
 @click.option("--delete", is_flag=True, help="Delete records at DST, in the copied buckets, that SRC does not have.")
-@click.option("--dry-run", is_flag=True, help="Compare and report what would be copied, but change nothing.")
+@click.option("--dry-run", is_flag=True, help="Compare and report what would be copied or deleted, but change nothing.")
 @click.option(
     "--read-back/--no-read-back",
     default=True,
@@ -44,7 +44,8 @@ def migrate(
     """Copy all records from storage SRC to storage DST, byte for byte. SRC is not changed.
 
     SRC and DST are settings files, or disk:PATH. The environment variables LUNA_IMAGE_STORE_SRC__SECTION__KEY and
-    LUNA_IMAGE_STORE_DST__SECTION__KEY override their settings, for example for secrets.
+    LUNA_IMAGE_STORE_DST__SECTION__KEY override their settings, for example
+    for secrets. The variables LUNA_IMAGE_STORE__SECTION__KEY have no effect.
 
     Records that DST has already are skipped. Run the command again to continue after an interruption, or to copy records that
     have changed since.

@@ -212,7 +212,7 @@ class DiskStorage(Storage):
                     files.remove_leftover(entry)
                 logger.info("removed %d temporary files of incomplete saves", len(leftovers))
             except BlockingIOError:
-                logger.warning("another process uses this storage root; temporary files are not cleaned up now")
+                logger.warning("another process uses this storage root; temporary files stay until the next start")
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_SH)
             for entry in os.scandir(self._trash):

@@ -17,8 +17,8 @@ from luna_image_store.storage.base import Key
 from luna_image_store.storage.s3.errors import S3Response, s3_errors
 from luna_image_store.storage.s3.names import bucket_name_problem, name_of
 
-for name in ("botocore", "urllib3"):  # at lower levels, they log bodies and signatures
-    logging.getLogger(name).setLevel(logging.WARNING)
+for library in ("botocore", "urllib3"):  # at lower levels, they log bodies and signatures
+    logging.getLogger(library).setLevel(logging.WARNING)
 
 
 class S3Client:
