@@ -35,8 +35,8 @@ def verify(service: Service, *options: str) -> tuple[int, dict[str, int], list[d
     """Run `verify`, and return its exit code, summary and findings."""
     result = run(service, "verify", "--json", "--rate=0", *options)
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert lines, result.stderr
-    assert "summary" in lines[-1], result.stderr
+    assert lines, (result.returncode, result.stderr)
+    assert "summary" in lines[-1], (result.returncode, result.stderr)
     return result.returncode, lines[-1]["summary"], lines[:-1]
 
 
