@@ -69,6 +69,10 @@ class IndexSchema(msgspec.Struct):
     size: tuple[Count, Count] | None
 
 
+# msgspec prepares a class at its first use, and a process crashes if two threads do this at the same time: prepare it now.
+msgspec.json.Decoder(IndexSchema)
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """The index of a record. `created` is in seconds since 1970, `size` is width and height in pixels."""

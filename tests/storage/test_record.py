@@ -1,5 +1,7 @@
 import json
 import struct
+import subprocess
+import sys
 from zlib import crc32
 
 import pytest
@@ -235,3 +237,29 @@ def test_verify_refuses_a_payload_with_a_wrong_etag():
     record = record_with_fields(etag="0" * 32)
     with pytest.raises(BadRecord, match="ETag"):
         list(verify(decode_index(record, len(record)), [record]))
+
+
+DECODE_IN_THREADS = """
+import importlib, sys, threading
+from luna_image_store.storage import record
+
+def decode():
+    start.wait()
+    record.Index.from_json(bytes.fromhex(sys.argv[1]))
+
+sys.setswitchinterval(1e-6)
+for _ in range(150):
+    importlib.reload(record)
+    start = threading.Barrier(8)
+    threads = [threading.Thread(target=decode) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_first_indexes_of_a_process_can_be_decoded_in_several_threads():
+    index = Index("image/jpeg", None, {}, 1.0, "etag", Extent(7, 1), {160: Extent(3, 2)}, (640, 480)).to_json()
+    done = subprocess.run((sys.executable, "-c", DECODE_IN_THREADS, index.hex()), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
