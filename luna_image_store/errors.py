@@ -197,7 +197,7 @@ class BucketExists(ServiceError):
     """A bucket with this name already exists."""
 
     spec = ErrorSpec(409, 13006, "Unique constraint error", "Bucket with name {} already exist")
-    remedy = "The client can use the existing bucket. On Amazon S3, the bucket may belong to somebody else: choose another name."
+    remedy = "The client can use the existing bucket. On Amazon S3, another AWS account may own this name: choose another name."
 
 
 class ObjectNotFound(RecordNotFound):

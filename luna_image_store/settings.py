@@ -179,7 +179,7 @@ class LoggerSettings:
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
-    """Monitoring points for InfluxDB 2, one per request."""
+    """Monitoring points for InfluxDB 2: one per request, and a second one for an error response."""
 
     send_data_for_monitoring: bool = switch(False, "Send points to InfluxDB.")
     use_ssl: bool = switch(False, "Connect to InfluxDB with HTTPS.")
@@ -189,9 +189,8 @@ class InfluxSettings:
     token: str = text(
         "",
         "API token of InfluxDB.",
-        validate.Regexp(
-            r"[!-~]*\Z", error="Must be printable ASCII without spaces."
-        ),  # an error about an invalid header would show the token
+        # an error about an invalid header would show the token
+        validate.Regexp(r"[!-~]*\Z", error="Must be printable ASCII without spaces."),
         secret=True,
     )
     bucket: str = text("luna_monitoring", "Bucket in InfluxDB.")
